@@ -1,0 +1,101 @@
+//! The configuration of a function.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FunctionName, limits};
+
+/// Everything that an execution environment of a function depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionConfig {
+    /// Its name.
+    pub name: FunctionName,
+    /// What it is for, in one line.
+    pub description: String,
+    /// A directory, or one `.js`, `.mjs`, `.cjs` or `.ts` file; absolute.
+    pub code: PathBuf,
+    /// `file.export`, split at the first dot of the base name.
+    pub handler: String,
+    /// Lambda's runtime identifier, as `nodejs22.x`.
+    pub runtime: String,
+    /// After this long an invocation is killed: 1 to 900 seconds.
+    pub timeout: Duration,
+    /// Memory in MB: 128 to 10,240.
+    pub memory_mb: u32,
+    /// Size of the function's own `/tmp` in MB.
+    pub ephemeral_storage_mb: u32,
+    /// The function's environment variables.
+    pub env: BTreeMap<String, String>,
+    /// What the sandbox opens.
+    pub allow: Allow,
+    /// Concurrency set aside for this function, and its cap; `Some(0)` switches it off.
+    pub reserved_concurrency: Option<u32>,
+    /// How asynchronous events are retried.
+    pub asynchronous: AsyncConfig,
+    /// Text or JSON log lines.
+    pub log_format: LogFormat,
+}
+
+impl FunctionConfig {
+    /// The memory setting in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_mb as usize * 1024 * 1024
+    }
+}
+
+/// What a function may reach outside its code and its `/tmp`. Nothing, unless listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allow {
+    /// Directories it may read; absolute.
+    pub read: Vec<PathBuf>,
+    /// Directories it may write (and read); absolute.
+    pub write: Vec<PathBuf>,
+    /// Hosts it may connect to: `host` or `host:port`; `*` opens the network.
+    pub net: Vec<String>,
+}
+
+/// How asynchronous events of a function are retried (AWS: `FunctionEventInvokeConfig`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsyncConfig {
+    /// Retries after a function error: 0 to 2.
+    pub retries: u32,
+    /// An older event is not tried again: 60 seconds to 6 hours.
+    pub max_age: Duration,
+}
+
+impl Default for AsyncConfig {
+    fn default() -> Self {
+        Self { retries: limits::RETRIES, max_age: Duration::from_secs(limits::EVENT_AGE.1.into()) }
+    }
+}
+
+/// The format of log lines (AWS: `LoggingConfig.LogFormat`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// Tab-separated text.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    JSON,
+}
+
+/// What can run a runtime identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeFamily {
+    /// `nodejsNN.x`: runs on V8. The major version decides between callback and async-only handlers.
+    Node(u32),
+    /// Any other identifier: not run here.
+    Other,
+}
+
+/// The family of a runtime identifier.
+pub fn runtime_family(runtime: &str) -> RuntimeFamily {
+    runtime
+        .strip_prefix("nodejs")
+        .and_then(|rest| rest.strip_suffix(".x"))
+        .and_then(|number| number.parse().ok())
+        .map_or(RuntimeFamily::Other, RuntimeFamily::Node)
+}

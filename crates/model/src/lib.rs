@@ -1,0 +1,17 @@
+//! The values of Hikigane: names, events, invocations, outcomes, function configurations and limits.
+//!
+//! Values only: no I/O, no async runtime, no wire format. HTTP shapes live in `api` and the plug-ins, frames in
+//! `executor`, YAML in `manifest`; each converts at its edge.
+
+mod event;
+mod function;
+mod invocation;
+pub mod limits;
+mod names;
+
+pub use event::{Event, InvokeMode, StateWrite};
+pub use function::{Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, runtime_family};
+pub use invocation::{
+    CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage,
+};
+pub use names::{ACCOUNT_ID, BindingId, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn};

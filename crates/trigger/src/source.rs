@@ -1,0 +1,68 @@
+//! What a trigger implements.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use schemars::Schema;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Clock, EventSink, PluginState, SourceSpec, SpecErrors};
+
+/// A kind of trigger.
+pub trait TriggerPlugin: Send + Sync {
+    /// The key under `events:` and `sources:` in the manifest: `s3`, `schedule`, `http`.
+    fn kind(&self) -> &'static str;
+    /// JSON Schema of one binding's configuration (the value under the kind's key).
+    fn binding_schema(&self) -> Schema;
+    /// JSON Schema of the plug-in's settings (the value under `sources:`).
+    fn settings_schema(&self) -> Schema;
+    /// Reads the settings and all bindings of the kind at once. Pure: no I/O, no task.
+    fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, SpecErrors>;
+}
+
+/// A configured trigger.
+#[async_trait]
+pub trait Source: Send {
+    /// What it will claim when it opens.
+    fn resources(&self) -> Vec<Resource>;
+    /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to.
+    async fn open(&mut self, clock: &Clock) -> Result<Vec<Announcement>, SourceError>;
+    /// Emits events until `context.shutdown` fires, then ends. An error ends the server with a message.
+    async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError>;
+}
+
+/// Something only one source may have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A TCP address to listen on; port 0 never conflicts.
+    Listen(SocketAddr),
+    /// A directory to watch.
+    Directory(PathBuf),
+}
+
+/// One line of what `hikigane up` prints about an open source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// What it is: `gateway`, `bucket`, `route`, `schedule`.
+    pub label: &'static str,
+    /// The line: an address, a directory, a schedule with its next firing in local time.
+    pub text: String,
+}
+
+/// What a running source needs; there are no globals.
+pub struct Context {
+    /// Takes its events.
+    pub events: EventSink,
+    /// Its durable state.
+    pub state: PluginState,
+    /// Fires when the source must end.
+    pub shutdown: CancellationToken,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A source could not open or go on. The message is one sentence that says what, where and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
