@@ -1,1 +1,59 @@
-//! placeholder
+//! The endpoint: AWS Lambda's API for real clients, and the admin API for the command line.
+
+mod admin;
+mod configuration;
+mod error;
+mod guard;
+mod invoke;
+mod name;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router as Routes;
+use axum::routing::{get, post};
+use hikigane_router::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use admin::paths;
+
+/// What the endpoint answers from.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub(crate) router: Arc<Router>,
+    pub(crate) packages: configuration::Packages,
+    /// Set in test mode: the clock may be moved from outside.
+    pub(crate) test_mode: bool,
+}
+
+impl Endpoint {
+    /// An endpoint over `router`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
+    pub fn new(router: Arc<Router>, test_mode: bool) -> Self {
+        Self { router, packages: configuration::Packages::default(), test_mode }
+    }
+
+    /// Serves until `shutdown` fires, and then until the requests that were begun are answered.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
+        use axum::serve::ListenerExt;
+        let address = listener.local_addr()?;
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        axum::serve(listener, self.routes(address)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    }
+
+    fn routes(self, address: SocketAddr) -> Routes {
+        Routes::new()
+            .route("/2015-03-31/functions", get(configuration::list_functions))
+            .route("/2015-03-31/functions/", get(configuration::list_functions))
+            .route("/2015-03-31/functions/{function}", get(configuration::get_function))
+            .route("/2015-03-31/functions/{function}/configuration", get(configuration::get_function_configuration))
+            .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .merge(admin::routes())
+            .fallback(error::unknown_operation)
+            .method_not_allowed_fallback(error::unknown_operation)
+            .layer(axum::middleware::from_fn_with_state(guard::Guard::new(address), guard::check))
+            .with_state(self)
+    }
+}

@@ -1,1 +1,17 @@
-//! placeholder
+//! Execution environments: where an invocation runs.
+//!
+//! [`Executor`] makes an [`Environment`] for a function, [`Pool`] reuses environments. The real executor is
+//! [`ProcessExecutor`]: one child process per environment, spoken to in [`frames`]. This crate knows nothing of V8.
+
+mod environment;
+pub mod frames;
+mod log;
+mod pool;
+mod process;
+mod spec;
+
+pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
+pub use log::{LiveLog, LogSink, PlatformLog};
+pub use pool::{Pool, PoolStats};
+pub use process::{ProcessExecutor, ProcessSettings};
+pub use spec::{EnvironmentSpec, WorkerInit};

@@ -1,1 +1,20 @@
-//! placeholder
+//! The brain: turns events into invocations, and sees each to its end.
+//!
+//! Knows no kind of trigger and no transport. Sources come in through [`Router`]'s [`hikigane_trigger::Ingress`], API
+//! calls through its `invoke` methods; both leave through the [`hikigane_executor::Pool`].
+
+mod admission;
+mod dispatcher;
+mod ingress;
+mod live;
+mod retry;
+mod router;
+mod routes;
+
+pub use admission::Admission;
+pub use ingress::Gate;
+pub use live::{LiveLogs, LogLine};
+pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
+pub use routes::{Binding, Routes};
+
+pub use hikigane_executor::EnvironmentSpec;

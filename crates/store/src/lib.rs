@@ -4,6 +4,8 @@
 //! [`SqliteStore`] implements them over one SQLite file that people can open, back up and trust.
 
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -139,9 +141,16 @@ impl RunStatus {
 
     /// The status that [`RunStatus::as_str`] wrote.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Succeeded, Self::Failed, Self::TimedOut, Self::Crashed, Self::Throttled, Self::Skipped]
-            .into_iter()
-            .find(|status| status.as_str() == word)
+        [
+            Self::Succeeded,
+            Self::Failed,
+            Self::TimedOut,
+            Self::Crashed,
+            Self::Throttled,
+            Self::Skipped,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == word)
     }
 }
 
@@ -256,7 +265,12 @@ pub trait EventQueue: Send + Sync {
     /// One dead letter.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
     /// Puts dead letters back into the queue as fresh events, due `now`: one, or all of a function, or all. Returns how many.
-    async fn redrive(&self, id: Option<i64>, function: Option<&FunctionName>, now: DateTime<Utc>) -> Result<u64, StoreError>;
+    async fn redrive(
+        &self,
+        id: Option<i64>,
+        function: Option<&FunctionName>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError>;
     /// Deletes dead letters: one, or all of a function, or all. Returns how many.
     async fn purge(&self, id: Option<i64>, function: Option<&FunctionName>) -> Result<u64, StoreError>;
 }

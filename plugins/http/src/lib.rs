@@ -1,1 +1,98 @@
-//! placeholder
+//! The trigger `http`: an HTTP gateway that turns requests into events of API Gateway's HTTP API (payload format 2.0) and a
+//! function's answers into responses.
+//!
+//! ```yaml
+//! functions:
+//!   hello: { code: ./hello, events: [{ http: GET /hello/{name} }] }
+//! sources:
+//!   http: { listen: 127.0.0.1:8080 }
+//! ```
+//!
+//! The way of a request: `server` accepts the connection, `gateway` checks the request and asks `table` for its route,
+//! `body` reads the body, `event` writes the event's JSON, the router runs the function, `answer` makes the response.
+//!
+//! There is no authentication, so the gateway listens on loopback addresses only.
+
+mod answer;
+mod body;
+mod event;
+mod gateway;
+mod percent;
+mod route;
+mod server;
+mod spec;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use hikigane_trigger::schemars::{Schema, json_schema};
+use hikigane_trigger::{Source, SourceSpec, SpecErrors, TriggerPlugin};
+
+/// The plug-in for the trigger kind `http`.
+pub fn plugin() -> impl TriggerPlugin {
+    HttpPlugin
+}
+
+struct HttpPlugin;
+
+impl TriggerPlugin for HttpPlugin {
+    fn kind(&self) -> &'static str {
+        "http"
+    }
+
+    fn binding_schema(&self) -> Schema {
+        let path = "A path with `{name}` for one segment and `{name+}`, last, for all that follow; or `$default`.";
+        json_schema!({
+            "title": "HTTP route",
+            "oneOf": [
+                {
+                    "type": "string",
+                    "description": "`METHOD /path`, or `$default` for every request that no other route takes.",
+                    "pattern": r"^(\$default|\*|([A-Za-z]+|\*)\s+/\S*)$",
+                    "examples": ["GET /hello/{name}", "ANY /files/{proxy+}", "$default"]
+                },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["path"],
+                    "properties": {
+                        "method": {
+                            "type": "string",
+                            "description": "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS, or ANY (`*`).",
+                            "pattern": r"^([A-Za-z]+|\*)$"
+                        },
+                        "path": { "type": "string", "description": path, "pattern": r"^(/\S*|\$default|\*)$" },
+                        "timeout": {
+                            "description": "How long a caller waits before 503: 50ms to 30s (default 30s). A plain number is seconds.",
+                            "oneOf": [
+                                { "type": "string", "pattern": "^[0-9]+(ms|s)$" },
+                                { "type": "number", "minimum": 0.05, "maximum": 30 }
+                            ]
+                        }
+                    }
+                }
+            ]
+        })
+    }
+
+    fn settings_schema(&self) -> Schema {
+        json_schema!({
+            "title": "HTTP gateway",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "listen": {
+                    "type": "string",
+                    "description": "Loopback address and port of the gateway; port 0 is any free port.",
+                    "default": spec::DEFAULT_LISTEN.to_string(),
+                    "examples": ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"]
+                }
+            }
+        })
+    }
+
+    fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, SpecErrors> {
+        Ok(Box::new(server::HttpSource::new(spec::read(spec)?)))
+    }
+}

@@ -1,0 +1,9 @@
+import { appendFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const list = join(import.meta.dirname, "..", "accepted", "audit.log");
+
+export const handler = async (event) => {
+  const [{ eventTime, s3 }] = event.Records;
+  await appendFile(list, `${eventTime} ${decodeURIComponent(s3.object.key.replaceAll("+", " "))}\n`);
+};

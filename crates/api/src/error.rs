@@ -1,0 +1,93 @@
+//! Errors as AWS writes them: status, header `x-amzn-ErrorType`, JSON body. The one place that knows the casing of each.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hikigane_model::RequestId;
+use hikigane_router::InvokeError;
+use serde_json::{Map, Value};
+
+/// The header that carries an error's code.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// The header that carries the request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// An error answer.
+#[derive(Debug)]
+pub struct ApiError {
+    status: u16,
+    code: &'static str,
+    message: String,
+    reason: Option<&'static str>,
+}
+
+impl ApiError {
+    /// An error with AWS's code.
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), reason: None }
+    }
+
+    /// The body. `Message` or `message` and the presence of `Type` differ by code (AWS's API model; answers recorded from AWS).
+    fn body(&self) -> Value {
+        let mut body = Map::new();
+        if let Some(reason) = self.reason {
+            body.insert("Reason".into(), reason.into());
+        }
+        if self.code != "ValidationException" {
+            body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
+        }
+        let upper = matches!(self.code, "ResourceNotFoundException" | "ServiceException" | "AccessDeniedException");
+        body.insert(if upper { "Message" } else { "message" }.into(), self.message.clone().into());
+        body.into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let request_id = HeaderValue::from_str(RequestId::random().as_str()).unwrap_or(HeaderValue::from_static("-"));
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ERROR_TYPE, HeaderValue::from_static(self.code)),
+            (REQUEST_ID, request_id),
+        ];
+        (status, headers, self.body().to_string()).into_response()
+    }
+}
+
+impl From<InvokeError> for ApiError {
+    fn from(error: InvokeError) -> Self {
+        let message = error.to_string();
+        match error {
+            InvokeError::NotFound(_) => Self::new(404, "ResourceNotFoundException", message),
+            InvokeError::TooLarge { .. } => Self::new(413, "RequestTooLargeException", message),
+            InvokeError::Throttled(reason) => {
+                Self { reason: Some(reason.as_str()), ..Self::new(429, "TooManyRequestsException", message) }
+            }
+            InvokeError::Unavailable(_) => Self::new(503, "ServiceException", message),
+        }
+    }
+}
+
+/// What AWS answers to a path or method that is no operation.
+pub async fn unknown_operation() -> ApiError {
+    ApiError::new(404, "UnknownOperationException", "this server has no such operation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hikigane_model::ThrottleReason;
+
+    #[test]
+    fn bodies_are_cased_as_on_aws() {
+        let body = |error: InvokeError| ApiError::from(error).body().to_string();
+        assert_eq!(
+            body(InvokeError::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded)),
+            r#"{"Reason":"ConcurrentInvocationLimitExceeded","Type":"User","message":"Rate Exceeded."}"#
+        );
+        assert_eq!(
+            body(InvokeError::NotFound("arn:x".into())),
+            r#"{"Type":"User","Message":"Function not found: arn:x"}"#
+        );
+    }
+}

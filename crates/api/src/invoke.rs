@@ -1,0 +1,142 @@
+//! Lambda's Invoke.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hikigane_model::{Outcome, RequestId, limits};
+use hikigane_router::{InvokeRequest, Invoked};
+use http_body_util::{BodyExt, Limited};
+
+use crate::Endpoint;
+use crate::error::{ApiError, REQUEST_ID};
+use crate::name;
+
+/// The query of operations that take a qualifier.
+#[derive(Debug, serde::Deserialize)]
+pub struct Qualified {
+    #[serde(rename = "Qualifier")]
+    pub qualifier: Option<String>,
+}
+
+/// `POST /2015-03-31/functions/{F}/invocations`: RequestResponse (200), Event (202) and DryRun (204).
+pub async fn invoke(
+    State(endpoint): State<Endpoint>,
+    Path(function): Path<String>,
+    Query(query): Query<Qualified>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let named = name::parse(&function, query.qualifier.as_deref())?;
+    let mut request = InvokeRequest {
+        function: named.function,
+        qualifier: named.qualifier,
+        payload: payload(body).await?,
+        client_context: client_context(&headers)?,
+        trace: text(&headers, "x-amzn-trace-id").map(str::to_owned),
+    };
+    check_json(&mut request.payload)?;
+    match text(&headers, "x-amz-invocation-type").unwrap_or("RequestResponse") {
+        "RequestResponse" => {
+            let tail = text(&headers, "x-amz-log-type") == Some("Tail");
+            Ok(synchronous(endpoint.router.invoke(request).await?, tail))
+        }
+        "Event" => Ok(empty(StatusCode::ACCEPTED, &endpoint.router.invoke_event(request).await?)),
+        "DryRun" => {
+            endpoint.router.dry_run(&request)?;
+            Ok(empty(StatusCode::NO_CONTENT, &RequestId::random()))
+        }
+        other => Err(ApiError::new(
+            400,
+            "ValidationException",
+            format!(
+                "1 validation error detected: Value '{other}' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+            ),
+        )),
+    }
+}
+
+/// The status is 200 whatever the function did; an error shows in `X-Amz-Function-Error`, always `Unhandled` today (recorded from AWS).
+fn synchronous(invoked: Invoked, tail: bool) -> Response {
+    let outcome = &invoked.report.outcome;
+    let mut response = Response::new(Body::from(outcome.to_payload(&invoked.request_id)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(REQUEST_ID, value(invoked.request_id.as_str()));
+    headers.insert(HeaderName::from_static("x-amz-executed-version"), value(&invoked.version.to_string()));
+    if !matches!(outcome, Outcome::Returned(_)) {
+        headers.insert(HeaderName::from_static("x-amz-function-error"), HeaderValue::from_static("Unhandled"));
+    }
+    if tail {
+        headers.insert(HeaderName::from_static("x-amz-log-result"), value(&BASE64_STANDARD.encode(log_tail(&invoked.log))));
+    }
+    response
+}
+
+/// The last 4 KB, cut at a character.
+fn log_tail(log: &str) -> &str {
+    let mut start = log.len().saturating_sub(limits::LOG_TAIL);
+    while !log.is_char_boundary(start) {
+        start += 1;
+    }
+    &log[start..]
+}
+
+fn empty(status: StatusCode, request_id: &RequestId) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(REQUEST_ID, value(request_id.as_str()));
+    response
+}
+
+/// Ids, versions and base64: always legal in a header.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+async fn payload(body: Body) -> Result<Bytes, ApiError> {
+    let limit = limits::SYNC_PAYLOAD;
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::new(
+            413,
+            "RequestTooLargeException",
+            format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"),
+        )),
+        Err(error) => Err(ApiError::new(400, "InvalidRequestContentException", format!("the request body broke off: {error}"))),
+    }
+}
+
+/// An absent payload is an empty object; anything else must be JSON.
+fn check_json(payload: &mut Bytes) -> Result<(), ApiError> {
+    if payload.is_empty() {
+        *payload = Bytes::from_static(b"{}");
+        return Ok(());
+    }
+    serde_json::from_slice::<serde::de::IgnoredAny>(payload).map(drop).map_err(|error| {
+        ApiError::new(
+            400,
+            "InvalidRequestContentException",
+            format!("Could not parse request body into json: Could not parse payload into json: {error}"),
+        )
+    })
+}
+
+/// `X-Amz-Client-Context`: base64 of JSON, at most 3,583 bytes.
+fn client_context(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(encoded) = text(headers, "x-amz-client-context") else { return Ok(None) };
+    let invalid = || ApiError::new(400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.");
+    if encoded.len() > 3_583 {
+        return Err(invalid());
+    }
+    let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| invalid())?;
+    let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+    serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|_| invalid())?;
+    Ok(Some(text))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

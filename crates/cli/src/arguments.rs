@@ -1,0 +1,191 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+
+/// Your own Lambda: routes events into JavaScript functions.
+#[derive(Debug, Parser)]
+#[command(name = "hikigane", version, about, after_help = "Exit codes: 0 done, 1 failed, 2 the manifest or the command line has errors.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything that a manifest declares, until Ctrl-C
+    Up(Up),
+    /// Look for mistakes in a manifest and its functions, all at once
+    Check(Check),
+    /// Print the JSON Schema of manifests, for editors
+    Schema,
+    /// Run a function of the running server once
+    Invoke(Invoke),
+    /// Show what functions logged
+    Logs(Logs),
+    /// Show past runs
+    Runs(Runs),
+    /// Show, redrive or purge the events that were given up
+    Dlq(Dlq),
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The manifest
+    #[arg(default_value = "hikigane.yaml")]
+    pub file: PathBuf,
+    /// Where the Lambda API and the other commands find the server; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub endpoint: SocketAddr,
+    /// Where events and history are kept [default: .hikigane beside the manifest]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print one JSON object when everything is up, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// For test suites: a clock that stands still until POST /_hikigane/clock {"to": TIME} moves it
+    #[arg(long)]
+    pub test_mode: bool,
+    /// With --test-mode: the time at which the clock stands [default: now]
+    #[arg(long, value_name = "TIME", requires = "test_mode")]
+    pub clock: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The manifest
+    #[arg(default_value = "hikigane.yaml")]
+    pub file: PathBuf,
+    /// Print the diagnostics as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which server is asked, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct Client {
+    /// The server's address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000", global = true)]
+    pub endpoint: String,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Invoke {
+    /// The function
+    pub name: String,
+    /// The event: a file, - for standard input, or JSON text [default: {}]
+    #[arg(long, short, value_name = "FILE|-|JSON")]
+    pub event: Option<String>,
+    /// Queue the event and do not wait for the result
+    #[arg(long = "async")]
+    pub asynchronous: bool,
+    /// Print the invocation's log, too, to standard error
+    #[arg(long)]
+    pub log: bool,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Only of this function
+    pub name: Option<String>,
+    /// Go on printing what is logged from now on
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many past runs to print
+    #[arg(long, short = 'n', default_value_t = 10)]
+    pub runs: usize,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Runs {
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    #[command(flatten)]
+    pub list: RunsList,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// List runs, newest first (the default)
+    List(RunsList),
+    /// Show one run with its event, result and log
+    Show {
+        /// The run's number
+        id: i64,
+    },
+    /// Send a run's event to its function again
+    Replay {
+        /// The run's number
+        id: i64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunsList {
+    /// Only of this function
+    #[arg(long)]
+    pub function: Option<String>,
+    /// Only with this status: succeeded, failed, timed-out, crashed, throttled, skipped
+    #[arg(long)]
+    pub status: Option<String>,
+    /// At most this many
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Dlq {
+    #[command(subcommand)]
+    pub command: Option<DlqCommand>,
+    #[command(flatten)]
+    pub client: Client,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// List dead letters, newest first (the default)
+    List {
+        /// Only of this function
+        #[arg(long)]
+        function: Option<String>,
+        /// At most this many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one dead letter with its event and last answer
+    Show {
+        /// The dead letter's number
+        id: i64,
+    },
+    /// Put dead letters back into the queue as fresh events
+    Redrive(Which),
+    /// Delete dead letters
+    Purge(Which),
+}
+
+/// One, those of a function, or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The dead letter's number
+    pub id: Option<i64>,
+    /// Those of a function
+    #[arg(long)]
+    pub function: Option<String>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+}

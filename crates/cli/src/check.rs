@@ -1,0 +1,122 @@
+//! `hikigane check` and `hikigane schema`.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use hikigane_executor::{EnvironmentSpec, Executor, LogSink, StartError};
+use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
+use hikigane_model::{FunctionConfig, Outcome, Qualifier};
+use hikigane_trigger::TriggerPlugin;
+
+use crate::Failure;
+use crate::arguments::Check;
+use crate::server;
+
+/// Loads a manifest; prints its errors, all of them, to standard error.
+pub fn load(file: &std::path::Path, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<Loaded, Failure> {
+    hikigane_manifest::load(file, plugins, &|name| std::env::var(name).ok()).map_err(|report| {
+        print(&report);
+        Failure::Manifest
+    })
+}
+
+/// Prints diagnostics to standard error.
+pub fn print(report: &Report) {
+    if !report.0.is_empty() {
+        eprintln!("{}", report.render(std::io::stderr().is_terminal()).trim_end());
+    }
+}
+
+/// Reports every mistake of the manifest, and every function that would not start.
+pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
+    let mut loaded = match hikigane_manifest::load(&arguments.file, plugins, &|name| std::env::var(name).ok()) {
+        Ok(loaded) => loaded,
+        Err(report) if arguments.json => {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            return Err(Failure::Manifest);
+        }
+        Err(report) => {
+            print(&report);
+            return Err(Failure::Manifest);
+        }
+    };
+    loaded.warnings.0.extend(functions(&loaded)?);
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&loaded.warnings)?);
+    } else {
+        print(&loaded.warnings);
+        let manifest = &loaded.manifest;
+        let (functions, bindings) = (manifest.functions.len(), manifest.bindings.len());
+        println!("{}: {} functions, {} events: valid", arguments.file.display(), functions, bindings);
+    }
+    Ok(())
+}
+
+/// Starts every function once, in its sandbox, without network and without the directories it may write.
+fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
+    let scratch = Scratch::make()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let executor = server::executor(scratch.0.join("tmp"), None, 0)?;
+        let mut warnings = Vec::new();
+        for config in &loaded.manifest.functions {
+            // A missing path is a warning of the manifest's already.
+            if config.code.exists()
+                && let Some(message) = start(&executor, config).await
+            {
+                let message = format!("function \"{}\" does not start: {message}", config.name);
+                warnings.push(Diagnostic {
+                    severity: Severity::Warning,
+                    file: loaded.manifest.path.display().to_string(),
+                    location: None,
+                    message,
+                    help: None,
+                });
+            }
+        }
+        Ok(warnings)
+    })
+}
+
+async fn start(executor: &impl Executor, config: &FunctionConfig) -> Option<String> {
+    let mut config = config.clone();
+    config.allow.net.clear();
+    config.allow.read.append(&mut config.allow.write);
+    let spec = Arc::new(EnvironmentSpec { config: Arc::new(config), version: Qualifier::Latest, revision: 0 });
+    match executor.start(&spec, &mut LogSink::new(None)).await {
+        Ok(_) => None,
+        Err(StartError::Host(message)) => Some(message),
+        Err(StartError::Function { outcome, .. }) => Some(explain(&outcome)),
+    }
+}
+
+fn explain(outcome: &Outcome) -> String {
+    let error_type = outcome.error_type().unwrap_or_default();
+    let payload = outcome.to_payload(&hikigane_model::RequestId::from_text("-"));
+    let message = serde_json::from_slice::<serde_json::Value>(&payload).ok();
+    let message = message.as_ref().and_then(|json| json["errorMessage"].as_str()).unwrap_or_default();
+    format!("{error_type}: {}", message.lines().next().unwrap_or_default())
+}
+
+/// A directory that is removed when dropped.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("hikigane-check-{}", hikigane_model::RequestId::random()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Prints the schema.
+pub fn schema(plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(&hikigane_manifest::schema(plugins))?);
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A server, put together from a loaded manifest. Nothing of it runs before all of it could be opened.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hikigane_api::Endpoint;
+use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings};
+use hikigane_manifest::Loaded;
+use hikigane_model::{Qualifier, limits};
+use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
+use hikigane_store::SqliteStore;
+use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The hidden first argument that makes this program a worker.
+pub const WORKER: &str = "worker";
+
+/// Generic workers kept in stock.
+const SPARES: usize = 2;
+/// How long an idle environment lives. AWS does not say how long; it cannot be set there either.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+/// Idle environments that are kept at most.
+const MAX_IDLE: usize = 128;
+/// How long invocations may go on after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A server whose parts are open: ports bound, directories looked at, events of earlier runs read. It does nothing yet.
+pub struct Server {
+    router: Arc<Router>,
+    store: Arc<SqliteStore>,
+    sources: Vec<(&'static str, Box<dyn Source>)>,
+    listener: TcpListener,
+    clock: Clock,
+    test_mode: bool,
+    /// Where the endpoint listens.
+    pub address: SocketAddr,
+    /// What the sources listen to.
+    pub announcements: Vec<Announcement>,
+}
+
+impl Server {
+    /// Opens everything, or nothing.
+    pub async fn open(loaded: Loaded, endpoint: SocketAddr, data: &Path, clock: Clock, test_mode: bool) -> anyhow::Result<Self> {
+        if !endpoint.ip().is_loopback() {
+            bail!("the endpoint cannot listen on {endpoint}: without credentials it is open on loopback only; use 127.0.0.1:{}", endpoint.port());
+        }
+        let listener = TcpListener::bind(endpoint).await.with_context(|| {
+            format!("the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)")
+        })?;
+        let address = listener.local_addr()?;
+        let mut sources = loaded.sources;
+        let mut announcements = Vec::new();
+        for (_, source) in &mut sources {
+            announcements.extend(source.open(&clock).await?);
+        }
+        let store = Arc::new(SqliteStore::open(data)?);
+        let executor = executor(data.join("tmp"), Some(address), SPARES)?;
+        let functions = loaded.manifest.functions.into_iter();
+        let specs = functions.map(|config| Arc::new(EnvironmentSpec { config: Arc::new(config), version: Qualifier::Latest, revision: 1 }));
+        let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
+        let bindings = bindings.map(|binding| Binding { id: binding.id, function: binding.function, kind: binding.kind, filter: binding.filter });
+        let router = Router::new(RouterParts {
+            routes: Routes::new(specs, bindings),
+            pool: Pool::new(Arc::new(executor), IDLE, MAX_IDLE),
+            queue: store.clone(),
+            state: store.clone(),
+            history: store.clone(),
+            clock: clock.clone(),
+            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+        });
+        Ok(Self { router, store, sources, listener, clock, test_mode, address, announcements })
+    }
+
+    /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let sources_end = CancellationToken::new();
+        let endpoint_end = CancellationToken::new();
+        let gate = Arc::new(Gate(self.router.clone()));
+        let dispatcher = tokio::spawn(self.router.clone().dispatch());
+        let endpoint = Endpoint::new(self.router.clone(), self.test_mode).serve(self.listener, endpoint_end.clone());
+        let mut endpoint = tokio::spawn(endpoint);
+        let mut sources = JoinSet::new();
+        for (kind, source) in self.sources {
+            let context = Context {
+                events: EventSink::new(gate.clone()),
+                state: PluginState::new(kind, gate.clone()),
+                shutdown: sources_end.clone(),
+                clock: self.clock.clone(),
+            };
+            sources.spawn(source.run(context));
+        }
+
+        let mut failure = None;
+        tokio::select! {
+            () = stop => {}
+            Some(ended) = sources.join_next() => failure = ended_early(ended),
+            ended = &mut endpoint => failure = Some(anyhow::anyhow!("the endpoint stopped: {ended:?}")),
+        }
+
+        // First the triggers, so that nothing new comes; then what runs; the endpoint last, since callers wait there.
+        sources_end.cancel();
+        self.router.stop();
+        endpoint_end.cancel();
+        let drained = tokio::time::timeout(GRACE, async {
+            while sources.join_next().await.is_some() {}
+            self.router.drained().await;
+            let _ = dispatcher.await;
+        });
+        let _ = drained.await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), endpoint).await;
+        // Events that are still leased go back to the queue when the store is opened again.
+        self.store.close().await;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// A source that ends before it is told to has failed, or has nothing to do.
+fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -> Option<anyhow::Error> {
+    match ended {
+        Ok(Ok(())) => Some(anyhow::anyhow!("a trigger stopped by itself")),
+        Ok(Err(error)) => Some(error.into()),
+        Err(error) => Some(anyhow::anyhow!("a trigger broke down: {error}")),
+    }
+}
+
+/// Worker processes of this very program.
+pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) -> anyhow::Result<ProcessExecutor> {
+    // What an earlier server left behind when it was killed.
+    let _ = std::fs::remove_dir_all(&tmp_root);
+    let env: HashMap<String, String> =
+        endpoint.map(|address| ("AWS_ENDPOINT_URL".to_owned(), format!("http://{address}"))).into_iter().collect();
+    ProcessExecutor::new(ProcessSettings {
+        command: (PathBuf::from("/proc/self/exe"), vec![WORKER.to_owned()]),
+        spares,
+        tmp_root: std::path::absolute(&tmp_root)?,
+        env: env.into_iter().collect(),
+    })
+    .with_context(|| format!("cannot prepare workers under {}", tmp_root.display()))
+}

@@ -1,0 +1,94 @@
+//! `hikigane up`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hikigane_manifest::Manifest;
+use hikigane_trigger::{Clock, TriggerPlugin};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Failure;
+use crate::arguments::Up;
+use crate::check;
+use crate::server::Server;
+
+/// Runs a manifest until Ctrl-C or SIGTERM; a second one ends at once.
+pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
+    let loaded = check::load(&arguments.file, plugins)?;
+    check::print(&loaded.warnings);
+    let data = arguments.data.clone().unwrap_or_else(|| loaded.manifest.base.join(".hikigane"));
+    let clock = if arguments.test_mode {
+        Clock::virtual_at(arguments.clock.unwrap_or_else(chrono::Utc::now))
+    } else {
+        Clock::system()
+    };
+    let summary = Summary::of(&loaded.manifest);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let server = Server::open(loaded, arguments.endpoint, &data, clock, arguments.test_mode).await?;
+        announce(&server, &summary, &data, arguments.json)?;
+        let json = arguments.json;
+        let stop = async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if !json {
+                println!("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
+            }
+            tokio::spawn(async move {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                std::process::exit(130);
+            });
+        };
+        server.run(stop).await
+    });
+    runtime.shutdown_background();
+    result.map_err(Failure::Error)
+}
+
+/// What is said about the manifest itself.
+struct Summary {
+    path: PathBuf,
+    functions: Vec<String>,
+}
+
+impl Summary {
+    fn of(manifest: &Manifest) -> Self {
+        let functions = manifest.functions.iter().map(|function| function.name.to_string()).collect();
+        Self { path: manifest.path.clone(), functions }
+    }
+}
+
+fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let endpoint = format!("http://{}", server.address);
+    if json {
+        let sources: Vec<_> = server.announcements.iter().map(|line| json!({"label": line.label, "text": line.text})).collect();
+        writeln!(out, "{}", json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data}))?;
+        return Ok(out.flush()?);
+    }
+    writeln!(out, "hikigane {}  {}\n", env!("CARGO_PKG_VERSION"), summary.path.display())?;
+    let mut line = |label: &str, text: &str| writeln!(out, "  {label:<10} {text}");
+    line("endpoint", &format!("{endpoint}  (Lambda API)"))?;
+    line("functions", &summary.functions.join(", "))?;
+    for announcement in &server.announcements {
+        line(announcement.label, &announcement.text)?;
+    }
+    line("data", &data.display().to_string())?;
+    let here = if server.address.port() == 9000 { String::new() } else { format!(" --endpoint {}", server.address) };
+    writeln!(out, "\nTry next, in another terminal:")?;
+    if let Some(function) = summary.functions.first() {
+        writeln!(out, "  hikigane invoke {function} --log{here}")?;
+    }
+    if let Some(gateway) = server.announcements.iter().find(|line| line.label == "gateway") {
+        let route = server.announcements.iter().find(|line| line.label == "route" && line.text.starts_with("GET /"));
+        let path = route.and_then(|line| line.text.split(' ').nth(1)).unwrap_or("/").replace(['{', '}'], "").replace('+', "");
+        writeln!(out, "  curl {}{path}", gateway.text)?;
+    }
+    writeln!(out, "  hikigane runs{here}")?;
+    writeln!(out, "  hikigane logs --follow{here}")?;
+    writeln!(out, "\nCtrl-C stops.")?;
+    Ok(out.flush()?)
+}

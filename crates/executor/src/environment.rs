@@ -1,0 +1,83 @@
+//! The two traits, and what an invocation leaves behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hikigane_model::{FunctionError, Invocation, Outcome};
+
+use crate::{EnvironmentSpec, LogSink};
+
+/// Makes environments.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// Makes an environment and initialises the function in it. What the function logs meanwhile goes to `logs`.
+    async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError>;
+}
+
+/// A fresh environment.
+pub struct Started {
+    /// The environment, ready for its first invocation.
+    pub environment: Box<dyn Environment>,
+    /// How long the initialisation took.
+    pub init: Duration,
+}
+
+/// Runs invocations of one function, one at a time. Dropping it ends it at once.
+#[async_trait]
+pub trait Environment: Send {
+    /// Runs one invocation; after `timeout` it is killed.
+    async fn invoke(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished;
+}
+
+/// The end of an invocation, as the environment saw it.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From hand-over to result.
+    pub duration: Duration,
+    /// The most memory the environment ever held, MB.
+    pub max_memory_mb: u32,
+    /// Whether the environment may run another invocation.
+    pub reuse: Reuse,
+}
+
+/// An environment is dirty until it proves itself clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// It answered in order.
+    Clean,
+    /// It died, was killed, or its state is not to be trusted.
+    Dirty,
+    /// It was found dead before the invocation reached it: the invocation did not run and belongs to another environment.
+    NotStarted,
+}
+
+/// An environment could not be made.
+#[derive(Debug, Clone)]
+pub enum StartError {
+    /// The function failed to initialise; the invocation ends with this outcome.
+    Function {
+        /// What the caller gets.
+        outcome: Outcome,
+        /// How long the initialisation took.
+        init: Duration,
+        /// The most memory the environment held, MB.
+        max_memory_mb: u32,
+    },
+    /// The machine did not give what is needed (a process, a socket). The invocation may be tried again.
+    Host(String),
+}
+
+impl StartError {
+    /// A function that cannot be initialised, with one of Lambda's `Runtime.*` types.
+    pub fn function(error_type: &str, message: &str) -> Self {
+        let json = serde_json::json!({"errorType": error_type, "errorMessage": message, "trace": []}).to_string();
+        Self::Function {
+            outcome: Outcome::Failed(FunctionError { error_type: error_type.to_owned(), json: json.into() }),
+            init: Duration::ZERO,
+            max_memory_mb: 0,
+        }
+    }
+}

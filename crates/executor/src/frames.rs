@@ -1,0 +1,271 @@
+//! The language between the server and a worker: frames over a stream socket.
+//!
+//! A frame is a little-endian `u32` length of what follows, one kind byte, and a body. Payloads are raw bytes, never
+//! re-encoded. A length over [`LIMIT`] ends the connection: the peer is not to be trusted.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// The largest frame: a request or response of 6 MB, and room for its head and for a long log line.
+pub const LIMIT: usize = 16 * 1024 * 1024;
+
+const HEAD: usize = 4;
+
+/// From the server to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToWorker {
+    /// Load this function: [`crate::WorkerInit`] as JSON.
+    Init(Bytes),
+    /// Run the handler.
+    Invoke(InvokeFrame),
+}
+
+/// One invocation, as the worker needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvokeFrame {
+    /// Milliseconds since 1970 at which it will be killed.
+    pub deadline_ms: u64,
+    /// The id.
+    pub request_id: String,
+    /// The ARN as invoked.
+    pub invoked_arn: String,
+    /// The client context, JSON text; empty: none.
+    pub client_context: String,
+    /// The trace header; empty: none.
+    pub trace: String,
+    /// The event, JSON text.
+    pub payload: Bytes,
+}
+
+/// From a worker to the server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromWorker {
+    /// The worker waits for [`ToWorker::Init`].
+    Ready,
+    /// The function is loaded.
+    Loaded {
+        /// Most memory held so far, KiB.
+        max_rss_kib: u32,
+    },
+    /// The function could not be loaded: Lambda's error JSON. The worker ends.
+    LoadFailed {
+        /// Most memory held so far, KiB.
+        max_rss_kib: u32,
+        /// The error.
+        error: Bytes,
+    },
+    /// A piece of log.
+    Log(Bytes),
+    /// The handler returned this JSON text.
+    Returned {
+        /// Most memory held so far, KiB.
+        max_rss_kib: u32,
+        /// The result.
+        payload: Bytes,
+    },
+    /// The handler threw: Lambda's error JSON.
+    Failed {
+        /// Most memory held so far, KiB.
+        max_rss_kib: u32,
+        /// Whether the worker can go on.
+        reusable: bool,
+        /// The error.
+        error: Bytes,
+    },
+    /// The function needed more memory than it has. The worker ends.
+    OutOfMemory,
+}
+
+/// What cannot be a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a frame is broken: {0}")]
+pub struct FrameError(&'static str);
+
+const INIT: u8 = 1;
+const INVOKE: u8 = 2;
+const READY: u8 = 16;
+const LOADED: u8 = 17;
+const LOAD_FAILED: u8 = 18;
+const LOG: u8 = 19;
+const RETURNED: u8 = 20;
+const FAILED: u8 = 21;
+const OUT_OF_MEMORY: u8 = 22;
+
+/// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
+pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
+
+/// Takes one whole frame off the front of `buffer`: its kind and its body. `None`: not all of it is there yet.
+fn take(buffer: &mut BytesMut) -> Result<Option<(u8, Bytes)>, FrameError> {
+    let Some(head) = buffer.first_chunk::<HEAD>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if length == 0 || length > LIMIT {
+        return Err(FrameError("its length is out of range"));
+    }
+    if buffer.len() < HEAD + length {
+        buffer.reserve(HEAD + length - buffer.len());
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(HEAD + length).freeze();
+    frame.advance(HEAD);
+    let kind = frame.get_u8();
+    Ok(Some((kind, frame)))
+}
+
+/// Appends a frame whose body is written by `body`.
+fn put(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.put_u32_le(0);
+    out.put_u8(kind);
+    body(out);
+    let length = (out.len() - start - HEAD) as u32;
+    out[start..start + HEAD].copy_from_slice(&length.to_le_bytes());
+}
+
+impl ToWorker {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Init(json) => put(out, INIT, |out| out.put_slice(json)),
+            Self::Invoke(frame) => put(out, INVOKE, |out| {
+                out.put_u64_le(frame.deadline_ms);
+                for text in [&frame.request_id, &frame.invoked_arn, &frame.client_context, &frame.trace] {
+                    out.put_u32_le(text.len() as u32);
+                    out.put_slice(text.as_bytes());
+                }
+                out.put_slice(&frame.payload);
+            }),
+        }
+    }
+
+    /// Takes a frame off the front of `buffer`; `None`: it is not complete.
+    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        let Some((kind, mut body)) = take(buffer)? else { return Ok(None) };
+        match kind {
+            INIT => Ok(Some(Self::Init(body))),
+            INVOKE => {
+                let deadline_ms = body.try_get_u64_le().map_err(|_| FrameError("an invoke without deadline"))?;
+                let request_id = text(&mut body)?;
+                let invoked_arn = text(&mut body)?;
+                let client_context = text(&mut body)?;
+                let trace = text(&mut body)?;
+                Ok(Some(Self::Invoke(InvokeFrame { deadline_ms, request_id, invoked_arn, client_context, trace, payload: body })))
+            }
+            _ => Err(FrameError("a kind that no worker knows")),
+        }
+    }
+}
+
+impl FromWorker {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Ready => put(out, READY, |_| ()),
+            Self::Loaded { max_rss_kib } => put(out, LOADED, |out| out.put_u32_le(*max_rss_kib)),
+            Self::LoadFailed { max_rss_kib, error } => put(out, LOAD_FAILED, |out| {
+                out.put_u32_le(*max_rss_kib);
+                out.put_slice(error);
+            }),
+            Self::Log(text) => put(out, LOG, |out| out.put_slice(text)),
+            Self::Returned { max_rss_kib, payload } => put(out, RETURNED, |out| {
+                out.put_u32_le(*max_rss_kib);
+                out.put_slice(payload);
+            }),
+            Self::Failed { max_rss_kib, reusable, error } => put(out, FAILED, |out| {
+                out.put_u32_le(*max_rss_kib);
+                out.put_u8((*reusable).into());
+                out.put_slice(error);
+            }),
+            Self::OutOfMemory => out.put_slice(&OUT_OF_MEMORY_FRAME),
+        }
+    }
+
+    /// Takes a frame off the front of `buffer`; `None`: it is not complete.
+    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        let Some((kind, mut body)) = take(buffer)? else { return Ok(None) };
+        let rss = |body: &mut Bytes| body.try_get_u32_le().map_err(|_| FrameError("a result without memory use"));
+        Ok(Some(match kind {
+            READY => Self::Ready,
+            LOADED => Self::Loaded { max_rss_kib: rss(&mut body)? },
+            LOAD_FAILED => Self::LoadFailed { max_rss_kib: rss(&mut body)?, error: body },
+            LOG => Self::Log(body),
+            RETURNED => Self::Returned { max_rss_kib: rss(&mut body)?, payload: body },
+            FAILED => {
+                let max_rss_kib = rss(&mut body)?;
+                let reusable = body.try_get_u8().map_err(|_| FrameError("a failure without state"))? != 0;
+                Self::Failed { max_rss_kib, reusable, error: body }
+            }
+            OUT_OF_MEMORY => Self::OutOfMemory,
+            _ => return Err(FrameError("a kind that no server knows")),
+        }))
+    }
+}
+
+fn text(body: &mut Bytes) -> Result<String, FrameError> {
+    let length = body.try_get_u32_le().map_err(|_| FrameError("a text without length"))? as usize;
+    if length > body.len() {
+        return Err(FrameError("a text longer than its frame"));
+    }
+    String::from_utf8(body.split_to(length).to_vec()).map_err(|_| FrameError("a text that is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn from_worker() -> impl Strategy<Value = FromWorker> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from);
+        prop_oneof![
+            Just(FromWorker::Ready),
+            Just(FromWorker::OutOfMemory),
+            any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
+            (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
+            bytes().prop_map(FromWorker::Log),
+            (any::<u32>(), bytes()).prop_map(|(max_rss_kib, payload)| FromWorker::Returned { max_rss_kib, payload }),
+            (any::<u32>(), any::<bool>(), bytes())
+                .prop_map(|(max_rss_kib, reusable, error)| FromWorker::Failed { max_rss_kib, reusable, error }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_cut(frames in proptest::collection::vec(from_worker(), 0..8), cut in 1usize..17) {
+            let mut wire = Vec::new();
+            frames.iter().for_each(|frame| frame.encode(&mut wire));
+            let mut buffer = BytesMut::new();
+            let mut seen = Vec::new();
+            for piece in wire.chunks(cut) {
+                buffer.extend_from_slice(piece);
+                while let Some(frame) = FromWorker::decode(&mut buffer).unwrap() {
+                    seen.push(frame);
+                }
+            }
+            prop_assert_eq!(seen, frames);
+            prop_assert!(buffer.is_empty());
+        }
+
+        #[test]
+        fn invoke_frames_come_back(id in ".*", arn in ".*", context in ".*", trace in ".*", deadline: u64, payload: Vec<u8>) {
+            let frame = ToWorker::Invoke(InvokeFrame {
+                deadline_ms: deadline, request_id: id, invoked_arn: arn, client_context: context, trace, payload: payload.into(),
+            });
+            let mut wire = Vec::new();
+            frame.encode(&mut wire);
+            prop_assert_eq!(ToWorker::decode(&mut BytesMut::from(&wire[..])).unwrap(), Some(frame));
+        }
+
+        #[test]
+        fn any_bytes_are_a_frame_an_error_or_incomplete(bytes: Vec<u8>) {
+            let mut buffer = BytesMut::from(&bytes[..]);
+            while let Ok(Some(_)) = FromWorker::decode(&mut buffer) {}
+            let mut buffer = BytesMut::from(&bytes[..]);
+            while let Ok(Some(_)) = ToWorker::decode(&mut buffer) {}
+        }
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused() {
+        let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0x7f, LOG][..]);
+        assert!(FromWorker::decode(&mut buffer).is_err());
+    }
+}

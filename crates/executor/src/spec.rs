@@ -1,0 +1,88 @@
+//! What an environment is made from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hikigane_model::{FunctionConfig, LogFormat, Qualifier};
+use serde::{Deserialize, Serialize};
+
+/// A function at a version, ready to be started. Environments are reused for an equal key only.
+#[derive(Debug)]
+pub struct EnvironmentSpec {
+    /// The configuration.
+    pub config: Arc<FunctionConfig>,
+    /// The version.
+    pub version: Qualifier,
+    /// Tells one state of configuration and code from another: an environment of an older revision is never reused.
+    pub revision: u64,
+}
+
+/// The first frame to a worker: all it needs to load one function, and nothing of the server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerInit {
+    /// The function's name.
+    pub function: String,
+    /// The version as text.
+    pub version: String,
+    /// The directory that handler paths start at.
+    pub root: PathBuf,
+    /// `file.export`.
+    pub handler: String,
+    /// Major version of the Node.js runtime that is stood in for.
+    pub node_major: u32,
+    /// Memory in MB.
+    pub memory_mb: u32,
+    /// The complete environment of the function.
+    pub env: BTreeMap<String, String>,
+    /// Directories that may be read, beside the root and `tmp`.
+    pub read: Vec<PathBuf>,
+    /// Directories that may be written.
+    pub write: Vec<PathBuf>,
+    /// Hosts that may be connected to; `*`: all.
+    pub net: Vec<String>,
+    /// The environment's own `/tmp`.
+    pub tmp: PathBuf,
+    /// CloudWatch's name for the function's logs.
+    pub log_group: String,
+    /// CloudWatch's name for this environment's logs.
+    pub log_stream: String,
+    /// Text or JSON lines.
+    pub log_format: LogFormat,
+}
+
+/// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own.
+///
+/// `LAMBDA_TASK_ROOT` and `PWD` name the directory that the code really lies in.
+pub(crate) fn lambda_environment(spec: &EnvironmentSpec, root: &std::path::Path, log_group: &str, log_stream: &str) -> BTreeMap<String, String> {
+    let config = &spec.config;
+    let mut env = config.env.clone();
+    let root = root.to_string_lossy();
+    for (name, value) in [
+        ("AWS_REGION", hikigane_model::REGION),
+        ("AWS_DEFAULT_REGION", hikigane_model::REGION),
+        ("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", config.runtime)),
+        ("AWS_LAMBDA_FUNCTION_NAME", config.name.as_str()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", &spec.version.to_string()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &config.memory_mb.to_string()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", log_group),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
+        ("LAMBDA_TASK_ROOT", &root),
+        ("_HANDLER", &config.handler),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", "hikigane"),
+        ("AWS_SECRET_ACCESS_KEY", "hikigane"),
+        ("AWS_SESSION_TOKEN", "hikigane"),
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("PWD", &root),
+    ] {
+        env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    env
+}

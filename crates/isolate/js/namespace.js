@@ -1,0 +1,110 @@
+// The `Deno` object that Deno's Node.js polyfills read. It is not for functions: packages take its presence for the
+// Deno runtime, and a Lambda function runs on Node.js. So the global is an accessor that answers the runtime's own scripts only.
+
+import { core, primordials } from "ext:core/mod.js";
+import { op_called_by_runtime, op_runtime_cpu_usage, op_runtime_memory_usage } from "ext:core/ops";
+
+const { Float64Array, ObjectDefineProperty } = primordials;
+
+const { errors } = core.loadExtScript("ext:runtime/errors.js");
+const fs = core.loadExtScript("ext:deno_fs/30_fs.js");
+const io = core.loadExtScript("ext:deno_io/12_io.js");
+const net = core.loadExtScript("ext:deno_net/01_net.js");
+const tls = core.loadExtScript("ext:deno_net/02_tls.js");
+const os = core.loadExtScript("ext:deno_os/30_os.js");
+const signals = core.loadExtScript("ext:deno_os/40_signals.js");
+const timers = core.loadExtScript("ext:deno_web/02_timers.js");
+const console = core.loadExtScript("ext:deno_web/01_console.js");
+const httpClient = core.loadExtScript("ext:deno_fetch/22_http_client.js");
+
+const usage = new Float64Array(4);
+
+function refused(name) {
+  return () => {
+    throw new errors.NotSupported(`${name} is not available in a Lambda function`);
+  };
+}
+
+const namespace = {
+  __proto__: null,
+  args: [],
+  build: core.build,
+  version: { deno: "", v8: "", typescript: "" },
+  errors,
+  noColor: true,
+  inspect: console.inspect,
+  pid: 2,
+  ppid: 1,
+  mainModule: "file:///var/runtime/index.mjs",
+
+  env: os.env,
+  exit: os.exit,
+  execPath: () => "/var/lang/bin/node",
+  loadavg: os.loadavg,
+  osRelease: os.osRelease,
+  osUptime: os.osUptime,
+  hostname: os.hostname,
+  systemMemoryInfo: os.systemMemoryInfo,
+  networkInterfaces: os.networkInterfaces,
+  gid: os.gid,
+  uid: os.uid,
+  addSignalListener: signals.addSignalListener,
+  removeSignalListener: signals.removeSignalListener,
+  consoleSize: () => ({ columns: 80, rows: 24 }),
+  cpuUsage() {
+    op_runtime_cpu_usage(usage);
+    return { system: usage[0], user: usage[1] };
+  },
+  memoryUsage() {
+    op_runtime_memory_usage(usage);
+    return { rss: usage[0], heapTotal: usage[1], heapUsed: usage[2], external: usage[3] };
+  },
+  refTimer: timers.refTimer,
+  unrefTimer: timers.unrefTimer,
+
+  stdin: io.stdin,
+  stdout: io.stdout,
+  stderr: io.stderr,
+  SeekMode: io.SeekMode,
+  FsFile: fs.FsFile,
+
+  connect: net.connect,
+  listen: net.listen,
+  resolveDns: net.resolveDns,
+  connectTls: tls.connectTls,
+  listenTls: tls.listenTls,
+  startTls: tls.startTls,
+  HttpClient: httpClient.HttpClient,
+  createHttpClient: httpClient.createHttpClient,
+
+  Command: refused("child_process"),
+  kill: refused("process.kill"),
+  watchFs: refused("fs.watch"),
+};
+
+for (const name of [
+  "chdir", "chmod", "chmodSync", "chown", "chownSync", "copyFile", "copyFileSync", "create", "createSync", "cwd", "link", "linkSync",
+  "lstat", "lstatSync", "makeTempDir", "makeTempDirSync", "makeTempFile", "makeTempFileSync", "mkdir", "mkdirSync", "open", "openSync",
+  "readDir", "readDirSync", "readFile", "readFileSync", "readLink", "readLinkSync", "readTextFile", "readTextFileSync", "realPath",
+  "realPathSync", "remove", "removeSync", "rename", "renameSync", "stat", "statSync", "symlink", "symlinkSync", "truncate",
+  "truncateSync", "umask", "utime", "utimeSync", "writeFile", "writeFileSync", "writeTextFile", "writeTextFileSync",
+]) {
+  namespace[name] = fs[name];
+}
+
+ObjectDefineProperty(namespace, "exitCode", {
+  __proto__: null,
+  get: () => os.getExitCode(),
+  set: (value) => os.setExitCode(value),
+});
+
+function installNamespace() {
+  ObjectDefineProperty(globalThis, "Deno", {
+    __proto__: null,
+    configurable: false,
+    enumerable: false,
+    get: () => op_called_by_runtime() ? namespace : undefined,
+  });
+}
+
+export { errors, installNamespace, namespace };

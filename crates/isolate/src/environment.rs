@@ -1,0 +1,307 @@
+//! One isolate with one function.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use deno_permissions::PermissionsContainer;
+use hikigane_executor::WorkerInit;
+use hikigane_executor::frames::InvokeFrame;
+
+use crate::extensions::{Printer, UnhandledRejection, extensions};
+use crate::memory::{self, Buffers};
+use crate::modules::{self, Loader};
+use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
+
+/// An isolate, its realm, and the functions of `js/lambda.js` in it.
+pub struct JsEnvironment {
+    runtime: JsRuntime,
+    loader: Rc<Loader>,
+    buffers: Arc<Buffers>,
+    heap_limit: Rc<std::cell::Cell<usize>>,
+    entry: Entry,
+}
+
+struct Entry {
+    load: v8::Global<v8::Function>,
+    invoke: v8::Global<v8::Function>,
+    drained: v8::Global<v8::Function>,
+    uncaught: v8::Global<v8::Function>,
+}
+
+/// Lambda's error JSON, and whether the isolate can be used again.
+#[derive(Debug)]
+pub struct Failure {
+    /// `{"errorType", "errorMessage", "trace"}`.
+    pub json: Bytes,
+    /// False after an exception that no handler's promise carried: AWS's runtime client exits then.
+    pub reusable: bool,
+}
+
+/// What a call into JavaScript gave so far.
+enum Step {
+    Returned(Bytes),
+    Threw(Bytes),
+    Pending(v8::Global<v8::Promise>),
+}
+
+impl JsEnvironment {
+    /// A generic environment: it knows no function and may touch nothing. Must be called inside a tokio runtime.
+    pub fn new(printer: Printer) -> Result<Self, String> {
+        let (loader, node) = modules::make();
+        let buffers = Buffers::new(memory::START);
+        let runtime = JsRuntime::new(RuntimeOptions {
+            module_loader: Some(loader.clone()),
+            startup_snapshot: Some(SNAPSHOT),
+            residual_lazy_js_sources: LAZY_JS,
+            residual_lazy_esm_sources: LAZY_ESM,
+            // The operations are in the snapshot: registering them again costs 2.5 ms a start.
+            skip_op_registration: true,
+            create_params: Some(
+                v8::CreateParams::default()
+                    .heap_limits(0, memory::START)
+                    .array_buffer_allocator(memory::allocator(buffers.clone()).make_shared()),
+            ),
+            extensions: extensions(),
+            ..Default::default()
+        });
+        runtime
+            .lazy_init_extensions(vec![
+                deno_web::deno_web::args(deno_web::BlobStore::default_arc(), None, false, Default::default()),
+                deno_fetch::deno_fetch::args(deno_fetch::Options { user_agent: "node".into(), ..Default::default() }),
+                deno_websocket::deno_websocket::args(),
+                deno_crypto::deno_crypto::args(None),
+                deno_net::deno_net::args(None, None),
+                deno_http::deno_http::args(Default::default()),
+                deno_io::deno_io::args(Some(Default::default())),
+                deno_fs::deno_fs::args(Arc::new(deno_fs::RealFs)),
+                deno_os::deno_os::args(None),
+                deno_process::deno_process::args(None),
+                deno_node::deno_node::args(Some(node), Arc::new(deno_fs::RealFs)),
+            ])
+            .map_err(|error| error.to_string())?;
+        {
+            let state = runtime.op_state();
+            let mut state = state.borrow_mut();
+            state.put::<PermissionsContainer>(crate::permissions::none());
+            state.put(Arc::new(deno_features::FeatureChecker::default()));
+            state.put(printer);
+        }
+        Self::enter(runtime, loader, buffers)
+    }
+
+    fn enter(mut runtime: JsRuntime, loader: Rc<Loader>, buffers: Arc<Buffers>) -> Result<Self, String> {
+        let heap_limit = Rc::new(std::cell::Cell::new(memory::START));
+        let limit = heap_limit.clone();
+        runtime.add_near_heap_limit_callback(move |current, _| if current < limit.get() { limit.get() } else { memory::die() });
+        runtime.v8_isolate().set_oom_error_handler(memory::on_v8_out_of_memory);
+
+        let entry = {
+            let object = runtime.execute_script("hikigane:entry", "globalThis.hikigane").map_err(|error| error.to_string())?;
+            deno_core::scope!(scope, runtime);
+            let object: v8::Local<v8::Object> =
+                v8::Local::new(scope, object).try_into().map_err(|_| "the snapshot has no entry".to_owned())?;
+            let function = |name: &'static str| -> Result<v8::Global<v8::Function>, String> {
+                let key = v8::String::new_external_onebyte_static(scope, name.as_bytes()).ok_or("no memory for a name")?;
+                let value = object.get(scope, key.into()).ok_or_else(|| format!("the snapshot has no {name}"))?;
+                let value: v8::Local<v8::Function> = value.try_into().map_err(|_| format!("{name} is no function"))?;
+                Ok(v8::Global::new(scope, value))
+            };
+            let start = function("start")?;
+            let entry = Entry {
+                load: function("load")?,
+                invoke: function("invoke")?,
+                drained: function("drained")?,
+                uncaught: function("uncaughtException")?,
+            };
+            let this = v8::undefined(scope).into();
+            v8::tc_scope!(let scope, scope);
+            if v8::Local::new(scope, start).call(scope, this, &[]).is_none() {
+                let message = scope.exception().map(|error| error.to_rust_string_lossy(scope)).unwrap_or_default();
+                return Err(format!("the realm does not start: {message}"));
+            }
+            entry
+        };
+        Ok(Self { runtime, loader, buffers, heap_limit, entry })
+    }
+
+    /// Becomes the environment of one function: limits, permissions, code.
+    pub async fn load(&mut self, init: &WorkerInit) -> Result<(), Failure> {
+        let limit = init.memory_mb as usize * 1024 * 1024;
+        self.heap_limit.set(limit.max(memory::START));
+        self.buffers.set_limit(limit);
+        let permissions = crate::permissions::of(init)
+            .map_err(|message| Failure { json: error_json("Runtime.InvalidPermissions", &message), reusable: false })?;
+        self.loader.set_permissions(permissions.clone());
+        self.runtime.op_state().borrow_mut().put::<PermissionsContainer>(permissions);
+
+        let json = serde_json::to_string(init)
+            .map_err(|error| Failure { json: error_json("Runtime.Unknown", &error.to_string()), reusable: false })?;
+        let step = self.call(&self.entry.load.clone(), |scope, arguments| arguments.push(text(scope, json.as_bytes())));
+        self.finish(step).await.map(drop).map_err(|failure| Failure { reusable: false, ..failure })
+    }
+
+    /// Runs the handler once. Returns the result as JSON text.
+    pub async fn invoke(&mut self, frame: &InvokeFrame) -> Result<Bytes, Failure> {
+        let step = self.call(&self.entry.invoke.clone(), |scope, arguments| {
+            arguments.push(text(scope, &frame.payload));
+            arguments.push(text(scope, frame.request_id.as_bytes()));
+            arguments.push(text(scope, frame.invoked_arn.as_bytes()));
+            arguments.push(v8::Number::new(scope, frame.deadline_ms as f64).into());
+            arguments.push(text(scope, frame.client_context.as_bytes()));
+            arguments.push(text(scope, frame.trace.as_bytes()));
+        });
+        self.finish(step).await
+    }
+
+    /// Calls a function of `lambda.js` and lets the microtasks run: a plain async handler is done then, without the event loop.
+    fn call(
+        &mut self,
+        function: &v8::Global<v8::Function>,
+        arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>, &mut Vec<v8::Local<'s, v8::Value>>),
+    ) -> Step {
+        deno_core::scope!(scope, self.runtime);
+        let mut values = Vec::with_capacity(6);
+        arguments(scope, &mut values);
+        let this = v8::undefined(scope).into();
+        v8::tc_scope!(let scope, scope);
+        let Some(result) = v8::Local::new(scope, function).call(scope, this, &values) else {
+            let thrown = scope.exception();
+            return Step::Threw(thrown.map(|value| utf8(scope, value)).unwrap_or_default());
+        };
+        let Ok(promise) = v8::Local::<v8::Promise>::try_from(result) else {
+            return Step::Returned(utf8(scope, result));
+        };
+        scope.perform_microtask_checkpoint();
+        settled(scope, promise).unwrap_or_else(|| Step::Pending(v8::Global::new(scope, promise)))
+    }
+
+    /// Drives the event loop until the call is over.
+    async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
+        let promise = match step {
+            Step::Returned(bytes) => return self.checked(Ok(bytes)),
+            Step::Threw(json) => return self.checked(Err(json)),
+            Step::Pending(promise) => promise,
+        };
+        loop {
+            let turn = std::future::poll_fn(|cx| {
+                let polled = self.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
+                if let Some(step) = self.look(&promise) {
+                    return Poll::Ready(Turn::Settled(step));
+                }
+                if self.runtime.op_state().borrow().has::<UnhandledRejection>() {
+                    return Poll::Ready(Turn::Rejected);
+                }
+                match polled {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Ok(())) => Poll::Ready(Turn::Drained),
+                    Poll::Ready(Err(error)) => Poll::Ready(Turn::Uncaught(error)),
+                }
+            })
+            .await;
+            match turn {
+                Turn::Settled(Step::Returned(bytes)) => return self.checked(Ok(bytes)),
+                Turn::Settled(Step::Threw(json)) => return self.checked(Err(json)),
+                Turn::Settled(Step::Pending(_)) => {}
+                Turn::Rejected => return self.checked(Err(Bytes::new())),
+                Turn::Uncaught(error) => return Err(Failure { json: self.uncaught(error), reusable: false }),
+                Turn::Drained if self.drained() => {}
+                Turn::Drained => {
+                    // What the runtime client reports when Node.js exits with the handler's promise still pending.
+                    let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
+                    return Err(Failure { json, reusable: false });
+                }
+            }
+        }
+    }
+
+    /// A result stands only if nothing was rejected unnoticed meanwhile.
+    fn checked(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
+        if let Some(UnhandledRejection(json)) = self.runtime.op_state().borrow_mut().try_take::<UnhandledRejection>() {
+            return Err(Failure { json: json.into(), reusable: false });
+        }
+        result.map_err(|json| Failure { json, reusable: true })
+    }
+
+    fn look(&mut self, promise: &v8::Global<v8::Promise>) -> Option<Step> {
+        deno_core::scope!(scope, self.runtime);
+        let promise = v8::Local::new(scope, promise);
+        settled(scope, promise)
+    }
+
+    /// Tells `lambda.js` that the event loop is empty; true when a callback-style answer comes of it.
+    fn drained(&mut self) -> bool {
+        let function = self.entry.drained.clone();
+        matches!(self.call(&function, |_, _| ()), Step::Returned(answer) if answer.as_ref() == b"true")
+    }
+
+    fn uncaught(&mut self, error: deno_core::error::CoreError) -> Bytes {
+        let function = self.entry.uncaught.clone();
+        let js_error = match error.into_kind() {
+            deno_core::error::CoreErrorKind::Js(error) => error,
+            other => return error_json("Error", &other.to_string()),
+        };
+        let message = js_error.message.clone().unwrap_or_else(|| js_error.exception_message.clone());
+        let stack = js_error.stack.clone().unwrap_or_else(|| js_error.exception_message.clone());
+        let name = js_error.name.clone().unwrap_or_else(|| "Error".into());
+        let step = self.call(&function, |scope, arguments| {
+            let text_message = v8::String::new(scope, &message).unwrap_or_else(|| v8::String::empty(scope));
+            let exception = v8::Exception::error(scope, text_message);
+            if let Ok(object) = v8::Local::<v8::Object>::try_from(exception) {
+                for (key, value) in [("name", &name), ("stack", &stack)] {
+                    if let (Some(key), Some(value)) = (v8::String::new(scope, key), v8::String::new(scope, value)) {
+                        object.set(scope, key.into(), value.into());
+                    }
+                }
+            }
+            arguments.push(exception);
+        });
+        match step {
+            Step::Returned(json) => json,
+            _ => error_json(&name, &message),
+        }
+    }
+}
+
+enum Turn {
+    Settled(Step),
+    Rejected,
+    Uncaught(deno_core::error::CoreError),
+    Drained,
+}
+
+/// The end of a promise, when it has one. A rejection is taken as handled, or the next turn would report it again.
+fn settled(scope: &mut v8::PinScope<'_, '_>, promise: v8::Local<v8::Promise>) -> Option<Step> {
+    match promise.state() {
+        v8::PromiseState::Pending => None,
+        v8::PromiseState::Fulfilled => {
+            let value = promise.result(scope);
+            Some(Step::Returned(utf8(scope, value)))
+        }
+        v8::PromiseState::Rejected => {
+            promise.mark_as_handled();
+            let value = promise.result(scope);
+            Some(Step::Threw(utf8(scope, value)))
+        }
+    }
+}
+
+/// JSON text as a JavaScript string: one byte a character where it is ASCII.
+fn text<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8::Value> {
+    let string = if bytes.is_ascii() {
+        v8::String::new_from_one_byte(scope, bytes, v8::NewStringType::Normal)
+    } else {
+        v8::String::new_from_utf8(scope, bytes, v8::NewStringType::Normal)
+    };
+    string.unwrap_or_else(|| v8::String::empty(scope)).into()
+}
+
+fn utf8(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes {
+    Bytes::from(value.to_rust_string_lossy(scope))
+}
+
+fn error_json(error_type: &str, message: &str) -> Bytes {
+    serde_json::json!({"errorType": error_type, "errorMessage": message, "trace": []}).to_string().into()
+}

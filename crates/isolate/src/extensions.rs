@@ -1,0 +1,180 @@
+//! The extensions of a function's realm: Deno's, and our own. The build script makes the snapshot from this list and the
+//! worker starts from it, so both compile this file; order and operations must be the same on both sides.
+
+use std::rc::Rc;
+
+use deno_core::{Extension, ExtensionFileSource, OpState, extension, op2, v8};
+use deno_error::JsErrorBox;
+use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
+use sys_traits::impls::RealSys;
+
+/// All extensions, in the order of the snapshot. None has its arguments yet.
+///
+/// Left out on purpose: foreign functions, native addons, key-value stores, worker hosts, permission prompts, terminals.
+pub fn extensions() -> Vec<Extension> {
+    vec![
+        deno_telemetry::deno_telemetry::lazy_init(),
+        deno_webidl::deno_webidl::lazy_init(),
+        deno_web::deno_web::lazy_init(),
+        deno_fetch::deno_fetch::lazy_init(),
+        deno_websocket::deno_websocket::lazy_init(),
+        deno_crypto::deno_crypto::lazy_init(),
+        deno_net::deno_net::lazy_init(),
+        deno_tls::deno_tls::lazy_init(),
+        deno_http::deno_http::lazy_init(),
+        deno_io::deno_io::lazy_init(),
+        deno_fs::deno_fs::lazy_init(),
+        deno_os::deno_os::lazy_init(),
+        deno_process::deno_process::lazy_init(),
+        deno_node_crypto::deno_node_crypto::lazy_init(),
+        deno_node::deno_node::lazy_init::<DenoInNpmPackageChecker, NpmResolver<RealSys>, RealSys>(),
+        runtime::lazy_init(),
+    ]
+}
+
+// It must be called `runtime`: `node:console` of deno_node imports `ext:runtime/98_global_scope_shared.js`.
+extension!(
+    runtime,
+    deps = [deno_webidl, deno_web, deno_fetch, deno_websocket, deno_crypto, deno_node, deno_net, deno_http, deno_io, deno_fs],
+    ops = [
+        op_print_line,
+        op_called_by_runtime,
+        op_unhandled_rejection,
+        op_bootstrap_color_depth,
+        op_bootstrap_unstable_args,
+        op_current_thread_cpu_usage,
+        op_create_worker,
+        op_host_get_worker_cpu_usage,
+        op_host_post_message,
+        op_host_post_message_raw,
+        op_host_recv_ctrl,
+        op_host_recv_message,
+        op_host_recv_message_sync,
+        op_host_terminate_worker,
+        op_http_start,
+        op_napi_open,
+        op_node_database_backup,
+        op_node_worker_thread_post_message,
+        op_node_worker_thread_recv_message,
+        op_node_worker_thread_register,
+        op_node_worker_thread_set_listener_count,
+        op_set_raw,
+        op_test_snapshot_in_update_mode,
+    ],
+    esm_entry_point = "ext:runtime/main.js",
+    esm = [dir "js", "namespace.js", "98_global_scope_shared.js", "lambda.js", "main.js"],
+    lazy_loaded_js = [dir "js", "errors.js"],
+    customizer = |extension: &mut Extension| {
+        extension.esm_files.to_mut().push(ExtensionFileSource::loaded_from_memory_during_snapshot(
+            "ext:deno_features/flags.js",
+            deno_features::JS_SOURCE,
+        ));
+    }
+);
+
+/// Takes what a function prints.
+pub struct Printer(pub Rc<dyn Fn(&str)>);
+
+/// Lambda's error JSON for a promise rejection that nobody handled.
+pub struct UnhandledRejection(pub String);
+
+#[op2(fast)]
+fn op_print_line(state: &mut OpState, #[string] text: &str, _level: i32) {
+    if let Some(printer) = state.try_borrow::<Printer>() {
+        let print = printer.0.clone();
+        print(text);
+    }
+}
+
+/// Whether the code that reads the global `Deno` is the runtime's own: the first script below the getter that has a name.
+#[op2(fast)]
+fn op_called_by_runtime(scope: &mut v8::PinScope<'_, '_>) -> bool {
+    let Some(trace) = v8::StackTrace::current_stack_trace(scope, 6) else { return false };
+    for index in 1..trace.get_frame_count() {
+        let name = trace.get_frame(scope, index).and_then(|frame| frame.get_script_name(scope));
+        if let Some(name) = name {
+            let name = name.to_rust_string_lossy(scope);
+            return name.starts_with("ext:") || name.starts_with("node:");
+        }
+    }
+    false
+}
+
+#[op2(fast)]
+fn op_unhandled_rejection(state: &mut OpState, #[string] json: String) {
+    if !state.has::<UnhandledRejection>() {
+        state.put(UnhandledRejection(json));
+    }
+}
+
+/// One bit of color depth: a log is no terminal.
+#[op2(fast)]
+fn op_bootstrap_color_depth() -> i32 {
+    1
+}
+
+#[op2(fast)]
+fn op_bootstrap_unstable_args() -> Result<(), JsErrorBox> {
+    Err(refused("child_process"))
+}
+
+fn refused(what: &str) -> JsErrorBox {
+    JsErrorBox::new("NotSupported", format!("{what} is not available in a Lambda function"))
+}
+
+/// Operations that Deno's scripts name and that a function must not have.
+macro_rules! refuse {
+    ($($op:ident: $what:literal),* $(,)?) => {
+        $(
+            #[op2(fast)]
+            fn $op() -> Result<(), JsErrorBox> {
+                Err(refused($what))
+            }
+        )*
+    };
+}
+
+refuse! {
+    op_create_worker: "worker_threads",
+    op_current_thread_cpu_usage: "process.threadCpuUsage",
+    op_host_get_worker_cpu_usage: "worker_threads",
+    op_host_post_message: "worker_threads",
+    op_host_post_message_raw: "worker_threads",
+    op_host_recv_ctrl: "worker_threads",
+    op_host_recv_message: "worker_threads",
+    op_host_recv_message_sync: "worker_threads",
+    op_host_terminate_worker: "worker_threads",
+    op_http_start: "Deno.serveHttp",
+    op_napi_open: "a native addon",
+    op_node_database_backup: "node:sqlite",
+    op_node_worker_thread_post_message: "worker_threads",
+    op_node_worker_thread_recv_message: "worker_threads",
+    op_node_worker_thread_register: "worker_threads",
+    op_node_worker_thread_set_listener_count: "worker_threads",
+    op_set_raw: "a terminal",
+    op_test_snapshot_in_update_mode: "node:test",
+}
+
+/// TypeScript to JavaScript, statement by statement, without looking at types.
+pub fn strip_types(specifier: deno_core::url::Url, source: std::sync::Arc<str>, media_type: deno_ast::MediaType) -> Result<String, JsErrorBox> {
+    let parsed = deno_ast::parse_module(deno_ast::ParseParams {
+        specifier,
+        text: source,
+        media_type,
+        capture_tokens: false,
+        scope_analysis: false,
+        maybe_syntax: None,
+    })
+    .map_err(|error| JsErrorBox::new("SyntaxError", error.to_string()))?;
+    let emitted = parsed
+        .transpile(
+            &deno_ast::TranspileOptions {
+                imports_not_used_as_values: deno_ast::ImportsNotUsedAsValues::Remove,
+                ..Default::default()
+            },
+            &deno_ast::TranspileModuleOptions::default(),
+            &deno_ast::EmitOptions { source_map: deno_ast::SourceMapOption::None, ..Default::default() },
+        )
+        .map_err(|error| JsErrorBox::generic(error.to_string()))?;
+    Ok(emitted.into_source().text)
+}

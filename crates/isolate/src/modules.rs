@@ -1,0 +1,201 @@
+//! Finding and loading a function's modules, by Node.js's rules.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use deno_ast::MediaType;
+use deno_core::url::Url;
+use deno_core::{
+    FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource, ModuleSourceCode,
+    ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+};
+use deno_error::JsErrorBox;
+use deno_node::NodeExtInitServices;
+use deno_permissions::PermissionsContainer;
+use deno_resolver::cache::ParsedSourceCache;
+use deno_resolver::cjs::analyzer::{DenoAstModuleExportAnalyzer, DenoCjsCodeAnalyzer, NullNodeAnalysisCache};
+use deno_resolver::cjs::{CjsTracker, IsCjsResolutionMode};
+use deno_resolver::loader::{DenoNpmModuleLoader, LoadedModuleSource, NpmModuleLoader};
+use deno_resolver::npm::{
+    ByonmNpmResolverCreateOptions, CreateInNpmPkgCheckerOptions, DenoInNpmPackageChecker, NpmResolver, NpmResolverCreateOptions,
+};
+use node_resolver::analyze::{CjsModuleExportAnalyzer, NodeCodeTranslator, NodeCodeTranslatorMode};
+use node_resolver::cache::{NodeResolutionSys, NodeResolutionThreadLocalCache};
+use node_resolver::errors::PackageJsonLoadError;
+use node_resolver::{
+    DenoIsBuiltInNodeModuleChecker, NodeConditionOptions, NodeResolutionKind, NodeResolver, NodeResolverOptions,
+    PackageJsonResolver, PackageJsonThreadLocalCache, ResolutionMode,
+};
+use sys_traits::impls::RealSys;
+
+use crate::extensions::strip_types;
+
+type Tracker = Arc<CjsTracker<DenoInNpmPackageChecker, RealSys>>;
+type Resolver = Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<RealSys>, RealSys>>;
+
+/// The services that `deno_node` resolves `require()` with.
+pub type NodeServices = NodeExtInitServices<DenoInNpmPackageChecker, NpmResolver<RealSys>, RealSys>;
+
+/// Makes the loader of ES modules and the services of CommonJS over one resolver.
+pub fn make() -> (Rc<Loader>, NodeServices) {
+    let packages = Arc::new(PackageJsonResolver::new(RealSys, Some(Arc::new(PackageJsonThreadLocalCache))));
+    let cached = NodeResolutionSys::new(RealSys, Some(Arc::new(NodeResolutionThreadLocalCache)));
+    let checker = DenoInNpmPackageChecker::new(CreateInNpmPkgCheckerOptions::Byonm);
+    let npm = NpmResolver::<RealSys>::new(NpmResolverCreateOptions::Byonm(ByonmNpmResolverCreateOptions {
+        root_node_modules_dir: None,
+        search_stop_dir: None,
+        sys: cached.clone(),
+        pkg_json_resolver: packages.clone(),
+    }));
+    let resolver: Resolver = Arc::new(NodeResolver::new(
+        checker.clone(),
+        DenoIsBuiltInNodeModuleChecker,
+        npm.clone(),
+        packages.clone(),
+        cached,
+        NodeResolverOptions {
+            conditions: NodeConditionOptions {
+                // Node.js's own conditions; Deno's default would add `deno`.
+                import_conditions_override: Some(vec!["node".into(), "import".into(), "module-sync".into()]),
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+    ));
+    let tracker: Tracker =
+        Arc::new(CjsTracker::new(checker.clone(), packages.clone(), IsCjsResolutionMode::ImplicitTypeCommonJs, Vec::new()));
+    let analyzer = DenoCjsCodeAnalyzer::new(
+        Arc::new(NullNodeAnalysisCache),
+        tracker.clone(),
+        Arc::new(DenoAstModuleExportAnalyzer::new(Arc::new(ParsedSourceCache::default()))),
+    );
+    let exports = CjsModuleExportAnalyzer::new(analyzer, checker.clone(), resolver.clone(), npm, packages.clone(), RealSys);
+    let translator = NodeCodeTranslator::new(Arc::new(exports), NodeCodeTranslatorMode::ModuleLoader);
+    let files = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), RealSys);
+    let services = NodeExtInitServices {
+        node_require_loader: Rc::new(RequireLoader { tracker }),
+        node_resolver: resolver.clone(),
+        pkg_json_resolver: packages,
+        sys: RealSys,
+    };
+    (Rc::new(Loader { resolver, files: Rc::new(files), permissions: std::cell::RefCell::new(crate::permissions::none()) }), services)
+}
+
+/// Loads ES modules, and CommonJS that an ES module imports.
+pub struct Loader {
+    resolver: Resolver,
+    files: Rc<DenoNpmModuleLoader<RealSys>>,
+    permissions: std::cell::RefCell<PermissionsContainer>,
+}
+
+impl Loader {
+    /// Sets what may be read.
+    pub fn set_permissions(&self, permissions: PermissionsContainer) {
+        *self.permissions.borrow_mut() = permissions;
+    }
+}
+
+impl ModuleLoader for Loader {
+    fn resolve(&self, specifier: &str, referrer: &str, _kind: ResolutionKind) -> Result<ModuleSpecifier, JsErrorBox> {
+        // The runtime's own import() of a handler names a file: URL.
+        let referrer = match Url::parse(referrer) {
+            Ok(url) if url.scheme() == "file" => url,
+            _ => return Url::parse(specifier).map_err(|error| JsErrorBox::type_error(format!("{specifier}: {error}"))),
+        };
+        let url = self
+            .resolver
+            .resolve(specifier, &referrer, ResolutionMode::Import, NodeResolutionKind::Execution)
+            .map_err(JsErrorBox::from_err)?
+            .into_url()
+            .map_err(JsErrorBox::from_err)?;
+        match url.scheme() {
+            "file" | "node" => Ok(url),
+            scheme => Err(JsErrorBox::new(
+                "TypeError",
+                format!("only file: and node: modules can be imported in a function, not {scheme}: ({url})"),
+            )),
+        }
+    }
+
+    fn load(&self, specifier: &ModuleSpecifier, referrer: Option<&ModuleLoadReferrer>, options: ModuleLoadOptions) -> ModuleLoadResponse {
+        let specifier = specifier.clone();
+        let referrer = referrer.map(|referrer| referrer.specifier.clone());
+        let files = self.files.clone();
+        let permissions = self.permissions.borrow().clone();
+        ModuleLoadResponse::Async(Box::pin(async move {
+            let path = deno_core::url::Url::to_file_path(&specifier)
+                .map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {specifier}")))?;
+            permissions
+                .check_open(Cow::Borrowed(&path), deno_permissions::OpenAccessKind::Read, Some("import"))
+                .map_err(JsErrorBox::from_err)?;
+            let media_type = MediaType::from_specifier(&specifier);
+            if media_type.is_typed() && !is_in_node_modules(&path) {
+                let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
+                let code = strip_types(specifier.clone(), source.into(), media_type)?;
+                return Ok(ModuleSource::new(ModuleType::JavaScript, ModuleSourceCode::String(code.into()), &specifier, None));
+            }
+            let requested = match &options.requested_module_type {
+                RequestedModuleType::Json => deno_resolver::loader::RequestedModuleType::Json,
+                RequestedModuleType::Text => deno_resolver::loader::RequestedModuleType::Text,
+                RequestedModuleType::Bytes => deno_resolver::loader::RequestedModuleType::Bytes,
+                _ => deno_resolver::loader::RequestedModuleType::None,
+            };
+            let module_type = match &options.requested_module_type {
+                RequestedModuleType::Text => ModuleType::Text,
+                RequestedModuleType::Bytes => ModuleType::Bytes,
+                _ if media_type == MediaType::Json => ModuleType::Json,
+                _ if media_type == MediaType::Wasm => ModuleType::Wasm,
+                _ => ModuleType::JavaScript,
+            };
+            let loaded = files
+                .load(Cow::Borrowed(&specifier), referrer.as_ref(), &requested, None)
+                .await
+                .map_err(JsErrorBox::from_err)?;
+            let code = match loaded.source {
+                LoadedModuleSource::ArcStr(text) => ModuleSourceCode::String(text.into()),
+                LoadedModuleSource::String(text) => ModuleSourceCode::String(text.into_owned().into()),
+                LoadedModuleSource::ArcBytes(bytes) => ModuleSourceCode::Bytes(bytes.to_vec().into_boxed_slice().into()),
+                LoadedModuleSource::Bytes(bytes) => ModuleSourceCode::Bytes(bytes.into_owned().into_boxed_slice().into()),
+            };
+            Ok(ModuleSource::new(module_type, code, &specifier, None))
+        }))
+    }
+}
+
+fn is_in_node_modules(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "node_modules")
+}
+
+/// How `require()` reads files.
+struct RequireLoader {
+    tracker: Tracker,
+}
+
+impl deno_node::NodeRequireLoader for RequireLoader {
+    fn ensure_read_permission<'a>(&self, permissions: &mut PermissionsContainer, path: Cow<'a, Path>) -> Result<Cow<'a, Path>, JsErrorBox> {
+        permissions
+            .check_open(path, deno_permissions::OpenAccessKind::Read, Some("require"))
+            .map(|path| path.into_path())
+            .map_err(JsErrorBox::from_err)
+    }
+
+    fn load_text_file_lossy(&self, path: &Path) -> Result<FastString, JsErrorBox> {
+        let text = String::from_utf8_lossy(&std::fs::read(path).map_err(JsErrorBox::from_err)?).into_owned();
+        let media_type = MediaType::from_path(path);
+        if !media_type.is_typed() {
+            return Ok(text.into());
+        }
+        let specifier = Url::from_file_path(path).map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
+        Ok(strip_types(specifier, text.into(), media_type)?.into())
+    }
+
+    fn is_maybe_cjs(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
+        self.tracker.is_maybe_cjs(specifier, MediaType::from_specifier(specifier))
+    }
+
+    fn is_maybe_cjs_from_require(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
+        self.tracker.is_maybe_cjs_from_require(specifier, MediaType::from_specifier(specifier))
+    }
+}

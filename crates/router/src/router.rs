@@ -1,0 +1,372 @@
+//! Running functions: at once for a caller that waits, or through the queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, StartError};
+use hikigane_model::{
+    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason, function_arn, limits,
+};
+use hikigane_store::{EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, State, StoreError};
+use hikigane_trigger::Clock;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Permit;
+use crate::{Admission, LiveLogs, Routes};
+
+/// What a router is made of.
+pub struct RouterParts {
+    /// Functions and bindings.
+    pub routes: Routes,
+    /// Environments.
+    pub pool: Pool,
+    /// The queue.
+    pub queue: Arc<dyn EventQueue>,
+    /// The plug-ins' state.
+    pub state: Arc<dyn State>,
+    /// Past runs.
+    pub history: Arc<dyn History>,
+    /// The time.
+    pub clock: Clock,
+    /// Invocations that may run at once in all.
+    pub account_concurrency: u32,
+}
+
+/// The router. Cheap to clone through its `Arc`.
+pub struct Router {
+    pub(crate) routes: Routes,
+    pub(crate) pool: Pool,
+    pub(crate) queue: Arc<dyn EventQueue>,
+    pub(crate) state: Arc<dyn State>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) clock: Clock,
+    pub(crate) admission: Arc<Admission>,
+    /// Told when an event was queued or concurrency was given back.
+    pub(crate) wake: Arc<Notify>,
+    /// Fires when nothing new may start.
+    pub(crate) stopping: CancellationToken,
+    /// Invocations that run.
+    pub(crate) running: TaskTracker,
+    live: LiveLogs,
+}
+
+/// A call of Lambda's Invoke.
+#[derive(Debug, Clone)]
+pub struct InvokeRequest {
+    /// The function's name.
+    pub function: String,
+    /// What of it.
+    pub qualifier: Option<Qualifier>,
+    /// The event, JSON text.
+    pub payload: Bytes,
+    /// The client context, JSON text.
+    pub client_context: Option<String>,
+    /// The X-Ray trace header.
+    pub trace: Option<String>,
+}
+
+/// The end of a synchronous invocation.
+#[derive(Debug)]
+pub struct Invoked {
+    /// The id.
+    pub request_id: RequestId,
+    /// The version that ran.
+    pub version: Qualifier,
+    /// Outcome and cost.
+    pub report: Report,
+    /// The log lines.
+    pub log: String,
+}
+
+/// Why nothing was run or queued.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InvokeError {
+    /// No such function, version or alias; with the ARN that was looked for.
+    #[error("Function not found: {0}")]
+    NotFound(String),
+    /// The payload is over the limit.
+    #[error("{size} byte payload is too large for the {mode} invocation type (limit {limit} bytes)")]
+    TooLarge {
+        /// Bytes of the payload.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+        /// AWS's name of the invocation type.
+        mode: &'static str,
+    },
+    /// No concurrency left.
+    #[error("Rate Exceeded.")]
+    Throttled(ThrottleReason),
+    /// The event could not be stored, or no worker could be made.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A run to be made: who asked for it, and what.
+pub(crate) struct Order {
+    pub spec: Arc<EnvironmentSpec>,
+    pub invocation: Invocation,
+    pub binding: Option<BindingId>,
+    pub trigger: String,
+    pub mode: InvokeMode,
+    pub attempt: u32,
+}
+
+/// A run that was made, with its entry for the history.
+pub(crate) struct Completed {
+    pub report: Report,
+    pub run: Run,
+}
+
+impl Router {
+    /// A router that does not run queued events yet.
+    pub fn new(parts: RouterParts) -> Arc<Self> {
+        let wake = Arc::new(Notify::new());
+        let reserved = parts
+            .routes
+            .functions()
+            .iter()
+            .filter_map(|spec| Some((spec.config.name.clone(), spec.config.reserved_concurrency?)))
+            .collect();
+        let admission = Admission::new(parts.account_concurrency, reserved, wake.clone());
+        Arc::new(Self {
+            routes: parts.routes,
+            pool: parts.pool,
+            queue: parts.queue,
+            state: parts.state,
+            history: parts.history,
+            clock: parts.clock,
+            admission,
+            wake,
+            stopping: CancellationToken::new(),
+            running: TaskTracker::new(),
+            live: LiveLogs::default(),
+        })
+    }
+
+    /// Functions and bindings.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// The logs as they are written.
+    pub fn live_logs(&self) -> &LiveLogs {
+        &self.live
+    }
+
+    /// Past runs.
+    pub fn history(&self) -> &Arc<dyn History> {
+        &self.history
+    }
+
+    /// The queue, for those who look at it and at its dead letters.
+    pub fn queue(&self) -> &Arc<dyn EventQueue> {
+        &self.queue
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Looks at the queue again: something was put back into it from outside.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lambda's Invoke with `RequestResponse`: runs the function once and waits. The run goes on when the caller leaves.
+    pub async fn invoke(self: &Arc<Self>, request: InvokeRequest) -> Result<Invoked, InvokeError> {
+        self.call("invoke", None, request, RequestId::random()).await
+    }
+
+    /// Lambda's Invoke with `DryRun`: whether it could be invoked.
+    pub fn dry_run(&self, request: &InvokeRequest) -> Result<(), InvokeError> {
+        self.find(request).map(drop)
+    }
+
+    /// Lambda's Invoke with `Event`: queues it. Resolves when it is on disk.
+    pub async fn invoke_event(&self, request: InvokeRequest) -> Result<RequestId, InvokeError> {
+        let request_id = RequestId::random();
+        self.enqueue("invoke", None, request, request_id.clone(), None, Vec::new()).await?;
+        Ok(request_id)
+    }
+
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        trigger: &str,
+        binding: Option<BindingId>,
+        request: InvokeRequest,
+        request_id: RequestId,
+    ) -> Result<Invoked, InvokeError> {
+        let spec = self.find(&request)?.clone();
+        check_size(&request, limits::SYNC_PAYLOAD, "RequestResponse")?;
+        if self.stopping.is_cancelled() {
+            return Err(InvokeError::Unavailable("the server is stopping".into()));
+        }
+        let permit = self.admission.try_acquire(&spec.config.name).map_err(InvokeError::Throttled)?;
+        let invoked_arn = function_arn(&spec.config.name, request.qualifier.as_ref());
+        let order = Order {
+            spec,
+            invocation: Invocation {
+                request_id,
+                payload: request.payload,
+                invoked_arn,
+                client_context: request.client_context,
+                trace: request.trace,
+            },
+            binding,
+            trigger: trigger.to_owned(),
+            mode: InvokeMode::Sync,
+            attempt: 1,
+        };
+        let router = self.clone();
+        // A task of its own: on AWS, too, an invocation ends when it ends, whether or not somebody still waits for it.
+        let run = self.running.spawn(async move {
+            let (request_id, version) = (order.invocation.request_id.clone(), order.spec.version.clone());
+            let completed = router.run(order, permit).await.map_err(InvokeError::Unavailable)?;
+            let log = completed.run.log.clone();
+            router.history.record(completed.run);
+            Ok(Invoked { request_id, version, report: completed.report, log })
+        });
+        run.await.unwrap_or_else(|_| Err(InvokeError::Unavailable("the invocation was lost inside the server".into())))
+    }
+
+    pub(crate) async fn enqueue(
+        &self,
+        trigger: &str,
+        binding: Option<BindingId>,
+        request: InvokeRequest,
+        request_id: RequestId,
+        group: Option<String>,
+        state: Vec<NamespacedWrite>,
+    ) -> Result<(), InvokeError> {
+        let spec = self.find(&request)?;
+        check_size(&request, limits::ASYNC_PAYLOAD, "Event")?;
+        let event = NewEvent {
+            request_id,
+            binding,
+            trigger: trigger.to_owned(),
+            function: spec.config.name.clone(),
+            version: spec.version.clone(),
+            invoked_arn: function_arn(&spec.config.name, request.qualifier.as_ref()),
+            payload: request.payload,
+            client_context: request.client_context,
+            trace: request.trace,
+            group,
+            accepted_at: self.clock.now(),
+        };
+        self.queue.enqueue(event, state).await.map_err(|error| InvokeError::Unavailable(error.to_string()))?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn find(&self, request: &InvokeRequest) -> Result<&Arc<EnvironmentSpec>, InvokeError> {
+        self.routes.function(&request.function, request.qualifier.as_ref()).ok_or_else(|| {
+            // AWS names `$LATEST` when no qualifier was given (recorded).
+            let qualifier = request.qualifier.clone().unwrap_or(Qualifier::Latest);
+            let arn = match FunctionName::new(&request.function) {
+                Ok(name) => function_arn(&name, Some(&qualifier)),
+                Err(_) => request.function.clone(),
+            };
+            InvokeError::NotFound(arn)
+        })
+    }
+
+    /// Makes one run: environment, log lines, and the entry for the history. An error is the machine's, not the function's.
+    pub(crate) async fn run(&self, order: Order, permit: Permit) -> Result<Completed, String> {
+        let started_at = self.clock.now();
+        let config = order.spec.config.clone();
+        let mut logs = LogSink::new(self.live.of(&config.name));
+        let version = order.spec.version.to_string();
+        let platform = PlatformLog { request_id: &order.invocation.request_id, version: &version, format: config.log_format };
+        logs.line(&platform.start());
+        let report = match self.pool.run(&order.spec, &order.invocation, &mut logs).await {
+            Ok(report) => report,
+            Err(StartError::Host(message)) => return Err(message),
+            Err(StartError::Function { .. }) => return Err("an initialisation error came where none can be".into()),
+        };
+        drop(permit);
+        if let Outcome::TimedOut(after) = report.outcome {
+            logs.line(&format!(
+                "{} {} Task timed out after {:.2} seconds\n\n",
+                Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+                order.invocation.request_id,
+                after.as_secs_f64()
+            ));
+        }
+        let end = platform.end();
+        if !end.is_empty() {
+            logs.line(&end);
+        }
+        logs.line(&platform.report(&report.usage, config.memory_mb, report.outcome.is_success()));
+        let run = entry(order, version, &report, started_at, logs.into_text());
+        Ok(Completed { report, run })
+    }
+
+    /// Begins to stop: nothing new starts.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        self.running.close();
+        self.wake.notify_one();
+    }
+
+    /// Waits until every invocation that runs has ended.
+    pub async fn drained(&self) {
+        self.running.wait().await;
+    }
+}
+
+fn check_size(request: &InvokeRequest, limit: usize, mode: &'static str) -> Result<(), InvokeError> {
+    let size = request.payload.len();
+    if size > limit { Err(InvokeError::TooLarge { size, limit, mode }) } else { Ok(()) }
+}
+
+fn entry(order: Order, version: String, report: &Report, started_at: DateTime<Utc>, log: String) -> Run {
+    let status = match report.outcome {
+        Outcome::Returned(_) => RunStatus::Succeeded,
+        Outcome::Failed(_) => RunStatus::Failed,
+        Outcome::TimedOut(_) => RunStatus::TimedOut,
+        Outcome::Crashed(_) => RunStatus::Crashed,
+        Outcome::Throttled(_) => RunStatus::Throttled,
+    };
+    let init_ms = match report.usage.init {
+        InitKind::Warm => None,
+        InitKind::Cold(duration) => Some(duration.as_secs_f64() * 1000.0),
+    };
+    Run {
+        attempt: order.attempt,
+        binding: order.binding,
+        trigger: order.trigger,
+        function: order.spec.config.name.clone(),
+        version,
+        mode: order.mode,
+        status,
+        reason: report.outcome.error_type(),
+        started_at,
+        duration_ms: report.usage.duration.as_secs_f64() * 1000.0,
+        init_ms,
+        max_memory_mb: report.usage.max_memory_mb,
+        output: report.outcome.to_payload(&order.invocation.request_id),
+        request_id: order.invocation.request_id,
+        input: order.invocation.payload,
+        log,
+    }
+}
+
+impl From<InvokeError> for hikigane_trigger::EmitError {
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::TooLarge { size, limit, .. } => Self::TooLarge { size, limit },
+            InvokeError::Unavailable(message) => Self::Unavailable(message),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+/// A store's error in the words of a plug-in's state.
+pub(crate) fn state_error(error: StoreError) -> hikigane_trigger::StateError {
+    hikigane_trigger::StateError(error.to_string())
+}

@@ -1,0 +1,187 @@
+//! The queue's statements.
+
+use std::collections::{BinaryHeap, HashSet};
+use std::ops::ControlFlow;
+
+use chrono::{DateTime, Utc};
+use hikigane_model::{BindingId, FunctionName};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::event_row::{self, COLUMNS, micros};
+use super::leases::Leases;
+use super::writer::{Failure, Tx};
+use super::{dead_letters, history, state};
+use crate::{Lease, NamespacedWrite, NewEvent, Run, Settlement, StoreError};
+
+/// Puts an event into the queue, with its state writes.
+pub(super) fn enqueue(tx: &mut Tx<'_>, event: &NewEvent, writes: &[NamespacedWrite]) -> Result<(), Failure> {
+    insert(tx.sql, event, event.accepted_at)?;
+    state::write(tx.sql, writes)?;
+    tx.queued += 1;
+    Ok(())
+}
+
+fn insert(sql: &Connection, event: &NewEvent, due: DateTime<Utc>) -> rusqlite::Result<()> {
+    let mut statement = sql.prepare_cached(&format!(
+        "INSERT INTO queue ({COLUMNS}, due, attempts, throttles, blocked)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0,
+                 ?9 IS NOT NULL AND EXISTS (SELECT 1 FROM queue WHERE group_name = ?9))"
+    ))?;
+    event_row::values(event, |[a, b, c, d, e, f, g, h, i, j, k]| {
+        statement.execute([a, b, c, d, e, f, g, h, i, j, k, &micros(due)])
+    })?;
+    Ok(())
+}
+
+/// Due events of functions that are not busy, oldest first, leased.
+pub(super) fn lease(
+    tx: &mut Tx<'_>,
+    now: DateTime<Utc>,
+    max: usize,
+    busy: &HashSet<FunctionName>,
+) -> Result<Vec<Lease>, Failure> {
+    let now = micros(now);
+    // The `max` oldest so far; the youngest of them on top.
+    let mut chosen = BinaryHeap::new();
+    for_each_ready(tx.sql, tx.leases, busy, |due, id| {
+        if due > now || chosen.len() >= max && chosen.peek().is_none_or(|youngest| (due, id) > *youngest) {
+            return ControlFlow::Break(());
+        }
+        chosen.push((due, id));
+        if chosen.len() > max {
+            chosen.pop();
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut statement = tx.sql.prepare_cached(&format!(
+        "SELECT {COLUMNS}, attempts, throttles FROM queue WHERE id = ?1"
+    ))?;
+    let mut leases = chosen
+        .into_sorted_vec()
+        .into_iter()
+        .map(|(_, id)| {
+            statement.query_row([id], |row| {
+                let event = event_row::read(row, 0)?;
+                Ok(Lease {
+                    id,
+                    token: 0,
+                    event,
+                    attempts: row.get(event_row::COUNT)?,
+                    throttles: row.get(event_row::COUNT + 1)?,
+                })
+            })
+        })
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for lease in &mut leases {
+        lease.token = tx.leases.grant(lease.id);
+    }
+    Ok(leases)
+}
+
+/// When the next event that [`lease`] would give is due.
+pub(super) fn next_due(tx: &mut Tx<'_>, busy: &HashSet<FunctionName>) -> Result<Option<DateTime<Utc>>, Failure> {
+    let mut earliest = None;
+    for_each_ready(tx.sql, tx.leases, busy, |due, _| {
+        earliest = Some(earliest.map_or(due, |earliest: i64| earliest.min(due)));
+        ControlFlow::Break(())
+    })?;
+    Ok(earliest.and_then(DateTime::from_timestamp_micros))
+}
+
+/// Visits the events that nothing but their due time holds back, of each function in order of due time and acceptance,
+/// until `visit` breaks off the function.
+///
+/// It walks the index function by function, so that a long backlog of a busy function, or behind the first of a group,
+/// costs nothing. Leased events stand in the index, too: there are only as many as run at one time.
+fn for_each_ready(
+    sql: &Connection,
+    leases: &Leases,
+    busy: &HashSet<FunctionName>,
+    mut visit: impl FnMut(i64, i64) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    let mut next_function =
+        sql.prepare_cached("SELECT min(function) FROM queue WHERE blocked = 0 AND function > ?1")?;
+    let mut events =
+        sql.prepare_cached("SELECT due, id FROM queue WHERE blocked = 0 AND function = ?1 ORDER BY due, id")?;
+    let mut function = String::new();
+    while let Some(next) = next_function.query_row([&function], |row| row.get::<_, Option<String>>(0))? {
+        function = next;
+        if busy.contains(function.as_str()) {
+            continue;
+        }
+        let mut rows = events.query([&function])?;
+        while let Some(row) = rows.next()? {
+            let (due, id) = (row.get(0)?, row.get(1)?);
+            if !leases.is_leased(id) && visit(due, id).is_break() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends a lease.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    lease: (i64, i64),
+    settlement: &Settlement,
+    run: Option<&Run>,
+) -> Result<(), Failure> {
+    let (id, token) = lease;
+    if !tx.leases.holds(id, token) {
+        return Err(StoreError::LeaseLost.into());
+    }
+    let removed = match settlement {
+        Settlement::Done => remove(tx.sql, id)?,
+        Settlement::Bury(burial) => {
+            dead_letters::bury(tx.sql, id, burial)?;
+            remove(tx.sql, id)?
+        }
+        Settlement::Retry {
+            due,
+            attempts,
+            throttles,
+        } => {
+            let mut statement = tx
+                .sql
+                .prepare_cached("UPDATE queue SET due = ?2, attempts = ?3, throttles = ?4 WHERE id = ?1")?;
+            statement.execute(params![id, micros(*due), attempts, throttles])?;
+            0
+        }
+        Settlement::Release => 0,
+    };
+    history::insert(tx.sql, run)?;
+    tx.queued -= removed;
+    tx.leases.end(id);
+    Ok(())
+}
+
+/// Takes an event out, and lets the next of its group go. Returns how many were taken out.
+fn remove(sql: &Connection, id: i64) -> rusqlite::Result<i64> {
+    let mut statement = sql.prepare_cached("DELETE FROM queue WHERE id = ?1 RETURNING group_name")?;
+    let Some(group) = statement
+        .query_row([id], |row| row.get::<_, Option<String>>(0))
+        .optional()?
+    else {
+        return Ok(0);
+    };
+    if let Some(group) = group {
+        let mut next = sql.prepare_cached(
+            "UPDATE queue SET blocked = 0 WHERE id = (SELECT id FROM queue WHERE group_name = ?1 ORDER BY id LIMIT 1)",
+        )?;
+        next.execute([group])?;
+    }
+    Ok(1)
+}
+
+/// How many events of the binding are in the queue.
+pub(super) fn pending(sql: &Connection, binding: &BindingId) -> rusqlite::Result<u64> {
+    let mut statement = sql.prepare_cached("SELECT count(*) FROM queue WHERE binding = ?1")?;
+    let count: i64 = statement.query_row([binding.as_str()], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// How many events are in the queue.
+pub(super) fn depth(sql: &Connection) -> rusqlite::Result<i64> {
+    sql.query_row("SELECT count(*) FROM queue", [], |row| row.get(0))
+}

@@ -1,0 +1,145 @@
+//! The schema and its versions, and how connections are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::StoreError;
+
+/// Step `n` (from 0) leads from schema version `n` to `n + 1`. A released step never changes.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// Times are microseconds since 1970, UTC. `blocked`: an earlier event of the same group is still here. The payload comes
+/// last, so that the other columns are read without it.
+const VERSION_1: &str = "
+    CREATE TABLE queue (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        due INTEGER NOT NULL, blocked INTEGER NOT NULL, attempts INTEGER NOT NULL, throttles INTEGER NOT NULL,
+        request_id TEXT NOT NULL, binding TEXT, trigger TEXT NOT NULL, function TEXT NOT NULL, version TEXT NOT NULL,
+        invoked_arn TEXT NOT NULL, client_context TEXT, trace TEXT, group_name TEXT, accepted_at INTEGER NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX queue_ready ON queue (function, due) WHERE blocked = 0;
+    CREATE INDEX queue_group ON queue (group_name) WHERE group_name IS NOT NULL;
+    CREATE INDEX queue_binding ON queue (binding) WHERE binding IS NOT NULL;
+
+    CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        condition TEXT NOT NULL, attempts INTEGER NOT NULL, at INTEGER NOT NULL,
+        request_id TEXT NOT NULL, binding TEXT, trigger TEXT NOT NULL, function TEXT NOT NULL, version TEXT NOT NULL,
+        invoked_arn TEXT NOT NULL, client_context TEXT, trace TEXT, group_name TEXT, accepted_at INTEGER NOT NULL,
+        response BLOB, payload BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX dead_letters_function ON dead_letters (function);
+
+    CREATE TABLE state (
+        namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (namespace, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id TEXT NOT NULL, attempt INTEGER NOT NULL, binding TEXT, trigger TEXT NOT NULL, function TEXT NOT NULL,
+        version TEXT NOT NULL, mode TEXT NOT NULL, status TEXT NOT NULL, reason TEXT, started_at INTEGER NOT NULL,
+        duration_ms REAL NOT NULL, init_ms REAL, max_memory_mb INTEGER NOT NULL,
+        input BLOB NOT NULL, output BLOB NOT NULL, log TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX runs_request ON runs (request_id);
+    CREATE INDEX runs_function ON runs (function, id, status);
+    CREATE INDEX runs_binding ON runs (binding, id, status, function) WHERE binding IS NOT NULL;
+    CREATE INDEX runs_status ON runs (status);
+
+    CREATE TABLE process (starts INTEGER NOT NULL) STRICT;
+    INSERT INTO process VALUES (0);
+";
+
+/// How long a statement waits for another program, say the `sqlite3` shell, that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Opens the writer's connection, and brings the schema up to date.
+pub(super) fn open_writer(database: &Path) -> Result<Connection, StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::Failed(format!("{}: {error}", database.display()));
+    let mut connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    let found = version(&connection).map_err(failed)?;
+    let known = MIGRATIONS.len() as i64;
+    let steps = match usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..)) {
+        Some(steps) => steps,
+        // Nothing was written yet: the newer release still finds its file as it left it.
+        None => {
+            return Err(StoreError::TooNew {
+                path: database.display().to_string(),
+                found,
+                known,
+            });
+        }
+    };
+    set_up(&connection).map_err(failed)?;
+    migrate(&mut connection, found, steps).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Opens a connection that can only read.
+pub(super) fn open_reader(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // FULL: a commit returns after fsync. With NORMAL, WAL survives a killed process but not a power cut.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))
+}
+
+fn migrate(connection: &mut Connection, from: i64, steps: &[&str]) -> rusqlite::Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", from + steps.len() as i64)?;
+    transaction.commit()
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_older_schema_is_migrated_in_order_and_all_or_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 0, &["CREATE TABLE a (x)"]).unwrap();
+        assert_eq!(version(&connection).unwrap(), 1);
+        migrate(
+            &mut connection,
+            1,
+            &["ALTER TABLE a ADD COLUMN y", "INSERT INTO a (x, y) VALUES (1, 2)"],
+        )
+        .unwrap();
+        assert_eq!(version(&connection).unwrap(), 3);
+
+        migrate(&mut connection, 3, &["INSERT INTO a (x, y) VALUES (3, 4)", "nonsense"]).unwrap_err();
+        assert_eq!(version(&connection).unwrap(), 3);
+        let rows: i64 = connection
+            .query_row("SELECT count(*) FROM a", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, 1);
+    }
+}

@@ -1,0 +1,347 @@
+//! The one thread that writes. It commits in groups: every caller waits for one fsync, and one fsync serves many callers.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, ffi};
+use tokio::sync::oneshot;
+
+use super::data_dir::DataDir;
+use super::history;
+use super::inbox::{Group, Inbox};
+use super::leases::Leases;
+use crate::{Lease, Run, StoreError};
+
+/// Pages of 4 KiB in the write-ahead log after which it is copied into the database. Between two commits, so that no caller
+/// waits for it; and soon, so that the log does not take the last room on a small disk.
+const PAGES_PER_CHECKPOINT: i32 = 512;
+
+thread_local! {
+    /// Pages in the log after the last commit of this thread, which has one connection that writes. SQLite tells them to a
+    /// function that can hold no state.
+    static LOG_PAGES: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Why a job, or a whole transaction, did not happen.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// No space left.
+    Full,
+    /// The disk failed. Nobody can say what is on it: after a failed fsync the kernel may have dropped the data and would
+    /// report the next one as good. So nothing is tried again.
+    Io(String),
+    /// This job alone is refused.
+    Refused(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(cause) if cause.code == ErrorCode::DiskFull => Self::Full,
+            // The index of the write-ahead log could not grow: a full disk, and no data is in doubt.
+            Some(cause) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
+            Some(cause) if cause.code == ErrorCode::SystemIoFailure => Self::Io(error.to_string()),
+            _ => Self::Refused(StoreError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// What a job works on.
+pub(super) struct Tx<'a> {
+    pub sql: &'a Connection,
+    /// To be changed last in a job: the database forgets what a failed job did, the leases do not.
+    pub leases: &'a mut Leases,
+    /// Events added to the queue minus events taken out; to be changed last, too.
+    pub queued: i64,
+}
+
+/// Something to do in a transaction, with a caller who waits for it.
+pub(super) trait Job: Send {
+    /// Does it. It may be done again when the transaction of the first time was rolled back.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure>;
+    /// Tells the caller, once, after the transaction is on disk or has failed.
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>, leases: &mut Leases);
+}
+
+/// A job made of a function.
+pub(super) struct Work<F, T> {
+    work: F,
+    result: Result<T, StoreError>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Work<F, T>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    T: Answer,
+{
+    /// The job, and where its answer comes.
+    pub fn job(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Box::new(Self {
+                work,
+                result: Err(ended()),
+                reply,
+            }),
+            answer,
+        )
+    }
+}
+
+/// What callers hear whose job was left behind.
+pub(super) fn ended() -> StoreError {
+    StoreError::Failed("the store is closed".into())
+}
+
+impl<F, T> Job for Work<F, T>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send,
+    T: Answer,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        match (self.work)(tx) {
+            Ok(value) => self.result = Ok(value),
+            Err(Failure::Refused(error)) => {
+                self.result = Err(error.clone());
+                return Err(Failure::Refused(error));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>, leases: &mut Leases) {
+        if let Err(Ok(unheard)) = self.reply.send(transaction.and(self.result)) {
+            unheard.take_back(leases);
+        }
+    }
+}
+
+/// What a job answers.
+pub(super) trait Answer: Send + 'static {
+    /// The caller went away before the answer came.
+    fn take_back(self, _leases: &mut Leases)
+    where
+        Self: Sized,
+    {
+    }
+}
+
+impl Answer for () {}
+impl Answer for u64 {}
+impl<T: Send + 'static> Answer for Option<T> {}
+impl Answer for Vec<Lease> {
+    fn take_back(self, leases: &mut Leases) {
+        for lease in self {
+            leases.end(lease.id);
+        }
+        leases.commit();
+    }
+}
+
+/// What the writer tells everybody.
+#[derive(Default)]
+pub(super) struct Status {
+    /// Events in the queue.
+    pub depth: AtomicI64,
+    /// Runs that were not recorded.
+    pub dropped: AtomicU64,
+    /// Transactions that are on disk.
+    pub commits: AtomicU64,
+    /// Why nothing is written any more.
+    pub broken: OnceLock<String>,
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    connection: Connection,
+    leases: Leases,
+    inbox: Arc<Inbox>,
+    status: Arc<Status>,
+    /// Pages in the log that call for the next checkpoint.
+    checkpoint_at: i32,
+    // In this order: the lock is given up after the connection is closed, and then the end is made known; also when the
+    // thread panics, or never starts.
+    _directory: DataDir,
+    _end: EndOnDrop,
+}
+
+impl Writer {
+    pub fn new(
+        connection: Connection,
+        leases: Leases,
+        inbox: Arc<Inbox>,
+        status: Arc<Status>,
+        directory: DataDir,
+    ) -> Self {
+        let _end = EndOnDrop(inbox.clone());
+        Self {
+            connection,
+            leases,
+            inbox,
+            status,
+            checkpoint_at: PAGES_PER_CHECKPOINT,
+            _directory: directory,
+            _end,
+        }
+    }
+
+    /// Works until the inbox is closed and empty.
+    pub fn run(mut self) {
+        self.connection.wal_hook(Some(|_, pages| {
+            LOG_PAGES.set(pages);
+            Ok(())
+        }));
+        while let Some(group) = self.inbox.take() {
+            self.write(group);
+            if LOG_PAGES.get() >= self.checkpoint_at {
+                self.checkpoint("PASSIVE");
+            }
+        }
+        if self.status.broken.get().is_none() {
+            self.checkpoint("TRUNCATE");
+        } else {
+            // Closing must not touch what the failed disk holds; the next start recovers from the log.
+            let _ = self
+                .connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+
+    fn write(&mut self, group: Group) {
+        let Group { mut jobs, runs } = group;
+        match self.transact(&mut jobs, &runs) {
+            // Make room in the log, do not let the history stand in the way, and let pass what needs no space.
+            Err(Failure::Full) => {
+                self.drop_runs(&runs);
+                self.checkpoint("PASSIVE");
+                for job in jobs {
+                    let mut alone = [job];
+                    let outcome = self.transact(&mut alone, &[]);
+                    self.answer(alone, outcome);
+                }
+            }
+            outcome => {
+                if outcome.is_err() {
+                    self.drop_runs(&runs);
+                }
+                self.answer(jobs, outcome);
+            }
+        }
+    }
+
+    fn drop_runs(&self, runs: &[Run]) {
+        self.status.dropped.fetch_add(runs.len() as u64, Ordering::Relaxed);
+    }
+
+    fn answer(&mut self, jobs: impl IntoIterator<Item = Box<dyn Job>>, outcome: Result<(), Failure>) {
+        let outcome = outcome.map_err(|failure| match failure {
+            Failure::Full => StoreError::Full,
+            Failure::Io(text) => StoreError::Failed(text),
+            Failure::Refused(error) => error,
+        });
+        for job in jobs {
+            job.answer(outcome.clone(), &mut self.leases);
+        }
+    }
+
+    /// Does all of it in one transaction, or nothing. A job that is refused has no effect and does not hinder the others.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(), Failure> {
+        if let Some(cause) = self.status.broken.get() {
+            return Err(Failure::Io(cause.clone()));
+        }
+        let before = self.connection.total_changes();
+        let done = self.attempt(jobs, runs);
+        match &done {
+            Ok(queued) => {
+                self.leases.commit();
+                self.status.depth.fetch_add(*queued, Ordering::Relaxed);
+                if self.connection.total_changes() != before {
+                    self.status.commits.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(failure) => {
+                self.leases.roll_back();
+                if !self.connection.is_autocommit() {
+                    // A rollback that fails leaves the transaction open; the next `BEGIN` then says so.
+                    let _ = self.connection.execute_batch("ROLLBACK");
+                }
+                if let Failure::Io(text) = failure {
+                    return Err(Failure::Io(self.break_down(text)));
+                }
+            }
+        }
+        done.map(drop)
+    }
+
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<i64, Failure> {
+        let sql = &self.connection;
+        let execute = |statement: &str| sql.prepare_cached(statement)?.execute([]).map_err(Failure::from);
+        execute("BEGIN IMMEDIATE")?;
+        let mut tx = Tx {
+            sql,
+            leases: &mut self.leases,
+            queued: 0,
+        };
+        for job in jobs {
+            execute("SAVEPOINT job")?;
+            match job.run(&mut tx) {
+                Ok(()) => {}
+                // SQLite undoes the whole transaction by itself after some errors.
+                Err(Failure::Refused(_)) if !sql.is_autocommit() => drop(execute("ROLLBACK TO job")?),
+                Err(failure) => return Err(failure),
+            }
+            execute("RELEASE job")?;
+        }
+        history::insert(sql, runs)?;
+        execute("COMMIT")?;
+        Ok(tx.queued)
+    }
+
+    /// Copies the log into the database; the next commit then begins it anew. While a reader still needs the log, that is
+    /// incomplete: then again after some more pages. While there is no space, again after every commit, so that the first
+    /// space that returns goes there.
+    fn checkpoint(&mut self, mode: &str) {
+        let done = self
+            .connection
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
+            });
+        self.checkpoint_at = match done {
+            Ok((in_log, copied)) if in_log == copied => PAGES_PER_CHECKPOINT,
+            Ok(_) => LOG_PAGES.get() + PAGES_PER_CHECKPOINT,
+            Err(_) => 0,
+        };
+        if let Err(Failure::Io(text)) = done.map_err(Failure::from) {
+            self.break_down(&text);
+        }
+    }
+
+    fn break_down(&self, text: &str) -> String {
+        let cause = || {
+            format!(
+                "the disk failed ({text}) and nothing more is written: check the disk, then restart hikigane; \
+                 everything acknowledged before is kept"
+            )
+        };
+        self.status.broken.get_or_init(cause).clone()
+    }
+}
+
+/// Tells those who wait that nothing more will be done.
+struct EndOnDrop(Arc<Inbox>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

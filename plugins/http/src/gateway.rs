@@ -1,0 +1,220 @@
+//! What happens to one request: checks, route, body, event, the function, response.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hikigane_model::{Event, InvokeMode, Outcome, RequestId, limits};
+use hikigane_trigger::{Accepted, CallError, Clock, EmitError, EventSink};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::answer::{self, Reply};
+use crate::body::{self, BodyError};
+use crate::event::{self, Connection};
+use crate::route::Verb;
+use crate::table::{Match, RouteTable, Target};
+
+const BAD_REQUEST: &str = r#"{"message":"Bad Request"}"#;
+const INTERNAL: &str = r#"{"message":"Internal Server Error"}"#;
+const NOT_ALLOWED: &str = r#"{"message":"Method Not Allowed"}"#;
+const NOT_FOUND: &str = r#"{"message":"Not Found"}"#;
+const TIMEOUT: &str = r#"{"message":"Request Timeout"}"#;
+const TOO_LARGE: &str = r#"{"message":"Request Entity Too Large"}"#;
+const TOO_MANY: &str = r#"{"message":"Too Many Requests"}"#;
+const UNAVAILABLE: &str = r#"{"message":"Service Unavailable"}"#;
+
+/// The request's id, as API Gateway's HTTP API returns it.
+const APIGW_REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
+/// Why a function's result made no response; API Gateway says this in its log only.
+const REASON: HeaderName = HeaderName::from_static("x-hikigane-reason");
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// A gateway at work.
+pub(crate) struct Gateway {
+    pub(crate) table: RouteTable,
+    pub(crate) events: EventSink,
+    pub(crate) clock: Clock,
+    /// How long a body may take to arrive.
+    pub(crate) body_time: Duration,
+}
+
+impl Gateway {
+    /// Answers a request.
+    pub(crate) async fn handle(&self, connection: &Connection, request: Request<Incoming>) -> Reply {
+        let id = RequestId::random();
+        let mut reply = self
+            .answer(connection, &id, request)
+            .await
+            .unwrap_or_else(|refusal| refusal);
+        if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+            reply.headers_mut().insert(APIGW_REQUEST_ID, id);
+        }
+        reply
+    }
+
+    /// The function's response, or (`Err`) the gateway's own.
+    async fn answer(
+        &self,
+        connection: &Connection,
+        id: &RequestId,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Reply> {
+        let (head, body) = request.into_parts();
+        let verb = Verb::of(&head.method).ok_or_else(|| not_allowed(&head.method))?;
+        let host =
+            host(&head, connection).ok_or_else(|| closing(answer::message(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
+        let route = self.table.find(verb, head.uri.path()).ok_or_else(not_found)?;
+        let on_request = head.headers.contains_key(header::EXPECT);
+        let body = body::read(body, on_request, limits::SYNC_PAYLOAD, self.body_time)
+            .await
+            .map_err(bad_body)?;
+        let event = self.event(&route, &head, &host, connection, id, &body);
+        match route.target.mode {
+            InvokeMode::Sync => self.call(route.target, event).await,
+            InvokeMode::Async => self.emit(route.target, event).await,
+        }
+    }
+
+    fn event(
+        &self,
+        route: &Match<'_, '_>,
+        head: &Parts,
+        host: &str,
+        connection: &Connection,
+        id: &RequestId,
+        body: &Bytes,
+    ) -> Event {
+        let time = self.clock.now();
+        let request = event::Request {
+            route,
+            head,
+            host,
+            connection,
+            request_id: id.as_str(),
+            time,
+            body,
+        };
+        let trace = head
+            .headers
+            .get(TRACE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        Event {
+            trace,
+            ..Event::new(request.to_json(), time)
+        }
+    }
+
+    async fn call(&self, target: &Target, event: Event) -> Result<Reply, Reply> {
+        // On time-out, and when the client goes away, only the waiting ends here.
+        let called = tokio::time::timeout(target.timeout, self.events.call(&target.binding, event)).await;
+        let reply = called.map_err(|_| unavailable())?.map_err(|error| match error {
+            CallError::Filtered => not_found(),
+            CallError::TooLarge { .. } => too_large(),
+            CallError::Refused(reason) => unavailable_because(&reason),
+        })?;
+        match reply.outcome {
+            Outcome::Returned(result) => answer::of_result(&result).map_err(|malformed| {
+                let mut reply = answer::message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
+                reply
+                    .headers_mut()
+                    .insert(REASON, HeaderValue::from_static(malformed.0));
+                reply
+            }),
+            Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
+                Err(answer::message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
+            }
+            Outcome::Throttled(_) => Err(answer::message(StatusCode::TOO_MANY_REQUESTS, TOO_MANY)),
+        }
+    }
+
+    async fn emit(&self, target: &Target, event: Event) -> Result<Reply, Reply> {
+        match self.events.emit(&target.binding, event, Vec::new()).await {
+            Ok(Accepted::Queued(id)) => Ok(answer::json(
+                StatusCode::ACCEPTED,
+                serde_json::json!({"requestId": id}).to_string(),
+            )),
+            Ok(Accepted::Filtered) => {
+                let mut reply = Reply::default();
+                *reply.status_mut() = StatusCode::NO_CONTENT;
+                Ok(reply)
+            }
+            Err(EmitError::TooLarge { .. }) => Err(too_large()),
+            Err(error @ (EmitError::Unavailable(_) | EmitError::Refused(_))) => {
+                Err(unavailable_because(&error.to_string()))
+            }
+        }
+    }
+}
+
+/// The host that a request is for. `None`: it names none though HTTP/1.1 demands it, or more than one (RFC 9112, section
+/// 3.2), or it asks for no resource (`OPTIONS *`).
+fn host<'a>(head: &'a Parts, connection: &'a Connection) -> Option<Cow<'a, str>> {
+    if !head.uri.path().starts_with('/') {
+        return None;
+    }
+    let mut named = head.headers.get_all(header::HOST).iter();
+    let host = match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().ok().filter(|host| is_host(host))?.into(),
+        (None, _) if head.version < Version::HTTP_11 => Cow::Borrowed(connection.local_ip.as_str()),
+        _ => return None,
+    };
+    // A target in absolute form is right, whatever the header says (RFC 9112, section 3.2.2).
+    match head.uri.authority() {
+        None => Some(host),
+        Some(authority) => Some(authority.as_str().into()).filter(|host: &Cow<'_, str>| !host.contains('@')),
+    }
+}
+
+/// Whether a `host` header can be one: the characters of a host and a port (RFC 3986, section 3.2), no user information.
+fn is_host(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(legal)
+}
+
+fn bad_body(error: BodyError) -> Reply {
+    match error {
+        BodyError::TooLarge => closing(too_large()),
+        BodyError::TooSlow => closing(answer::message(StatusCode::REQUEST_TIMEOUT, TIMEOUT)),
+        BodyError::Broken => closing(answer::message(StatusCode::BAD_REQUEST, BAD_REQUEST)),
+    }
+}
+
+fn not_found() -> Reply {
+    answer::message(StatusCode::NOT_FOUND, NOT_FOUND)
+}
+
+fn too_large() -> Reply {
+    answer::message(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
+}
+
+fn unavailable() -> Reply {
+    answer::message(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+}
+
+fn unavailable_because(reason: &str) -> Reply {
+    let body = serde_json::json!({"message": "Service Unavailable", "reason": reason});
+    answer::json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+}
+
+fn not_allowed(method: &Method) -> Reply {
+    let mut reply = answer::message(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED);
+    let allowed = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
+    reply.headers_mut().insert(header::ALLOW, allowed);
+    // What follows a CONNECT may be the tunnel's bytes, not a request.
+    if method == Method::CONNECT {
+        closing(reply)
+    } else {
+        reply
+    }
+}
+
+/// Ends the connection after this response.
+fn closing(mut reply: Reply) -> Reply {
+    let headers: &mut HeaderMap = reply.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}

@@ -1,0 +1,205 @@
+//! The listener and its connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, Resource, Source, SourceError};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::event::Connection;
+use crate::gateway::Gateway;
+use crate::spec::Config;
+use crate::table::{RouteTable, Target};
+
+/// What bounds a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Connections at one time; more wait in the listener's backlog.
+    pub(crate) connections: usize,
+    /// How long the head of a request may take, and how long a connection may be idle.
+    pub(crate) head_time: Duration,
+    /// How long a body may take.
+    pub(crate) body_time: Duration,
+    /// How long the requests in flight may still take when the gateway stops: a body's time and a function's, and some
+    /// for the answer.
+    pub(crate) drain_time: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(30),
+            drain_time: Duration::from_secs(65),
+        }
+    }
+}
+
+/// The largest request line and headers together (API Gateway's quota for HTTP APIs).
+const MAX_HEAD: usize = 10_240;
+/// What is read ahead of a connection at most. Also bounds a head that is not complete.
+const READ_BUFFER: usize = 64 * 1024;
+/// How long accepting pauses when the system has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The gateway as a source.
+pub(crate) struct HttpSource {
+    listen: SocketAddr,
+    table: RouteTable,
+    bounds: Bounds,
+    listener: Option<TcpListener>,
+}
+
+impl HttpSource {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            listen: config.listen,
+            table: config.table,
+            bounds: Bounds::default(),
+            listener: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+}
+
+#[async_trait]
+impl Source for HttpSource {
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::Listen(self.listen)]
+    }
+
+    async fn open(&mut self, _clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .map_err(|error| cannot_listen(self.listen, &error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| cannot_listen(self.listen, &error))?;
+        self.listener = Some(listener);
+        let gateway = Announcement {
+            label: "gateway",
+            text: format!("http://{address}"),
+        };
+        Ok(std::iter::once(gateway)
+            .chain(self.table.targets().iter().map(announce))
+            .collect())
+    }
+
+    async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {
+        let Some(listener) = self.listener else {
+            return Err(SourceError(
+                "the gateway was not opened: call `open` before `run`".into(),
+            ));
+        };
+        let gateway = Gateway {
+            table: self.table,
+            events: context.events,
+            clock: context.clock,
+            body_time: self.bounds.body_time,
+        };
+        let server = Server {
+            gateway,
+            http: protocol(self.bounds.head_time),
+            shutdown: context.shutdown,
+        };
+        serve(listener, Arc::new(server), self.bounds).await;
+        Ok(())
+    }
+}
+
+fn announce(target: &Target) -> Announcement {
+    let function = target.binding.as_str().split('/').next().unwrap_or_default();
+    Announcement {
+        label: "route",
+        text: format!("{} -> function {function}", target.key),
+    }
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> SourceError {
+    let (reason, advice) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            "address already in use".into(),
+            "stop the other program or set sources.http.listen",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "permission denied".into(),
+            "choose a port from 1024 upwards in sources.http.listen",
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "this machine does not have the address".into(),
+            "choose 127.0.0.1 in sources.http.listen",
+        ),
+        _ => (error.to_string(), "choose another address in sources.http.listen"),
+    };
+    SourceError(format!("the gateway cannot listen on {address}: {reason}; {advice}"))
+}
+
+fn protocol(head_time: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(head_time)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(READ_BUFFER);
+    http
+}
+
+/// What all connections share.
+struct Server {
+    gateway: Gateway,
+    http: http1::Builder,
+    shutdown: CancellationToken,
+}
+
+/// Accepts connections until the token fires; then lets the requests in flight end.
+async fn serve(listener: TcpListener, server: Arc<Server>, bounds: Bounds) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = server.shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < bounds.connections => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, Arc::clone(&server)));
+                }
+                // The client is gone already, or the system is out of descriptors: neither ends the gateway.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(bounds.drain_time, drained).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// Serves one connection to its end. Its errors are the client's: it went away, or sent no HTTP.
+async fn connection(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
+    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else {
+        return;
+    };
+    let facts = Connection::new(peer, local);
+    let (gateway, facts) = (&server.gateway, &facts);
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(gateway.handle(facts, request).await) });
+    let mut serving = pin!(server.http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = server.shutdown.cancelled() => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}

@@ -1,0 +1,108 @@
+//! Walks over a bucket, or a part of it: sets the watches, and tells which objects stand there.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::glob::Ignore;
+use crate::key::ObjectKey;
+use crate::report::Reports;
+use crate::tree::{Identity, Look, Tree};
+use crate::watch::{Watch, WatchError};
+
+/// Objects told at a time.
+const BATCH: usize = 256;
+/// Batches that wait to be received; beyond, the walk waits.
+const BATCHES: usize = 16;
+
+/// What a walk tells.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    Objects(Vec<(ObjectKey, Identity)>),
+    /// The walk is over. `unwatched`: the kernel's limit left directories without a watch.
+    End { unwatched: bool },
+}
+
+/// What to walk over, and with what.
+pub(crate) struct Walk {
+    pub(crate) tree: Tree,
+    pub(crate) bucket: String,
+    pub(crate) ignore: Ignore,
+    /// Each directory is watched before it is read, so that nothing falls between.
+    pub(crate) watch: Option<Arc<Watch>>,
+    pub(crate) reports: Arc<Reports>,
+}
+
+impl Walk {
+    /// Walks over these directories on a thread of its own; `None` is the whole bucket.
+    /// The walk ends early when its receiver is dropped.
+    pub(crate) fn start(self, from: Vec<Option<ObjectKey>>) -> mpsc::Receiver<Finding> {
+        let (sender, receiver) = mpsc::channel(BATCHES);
+        tokio::task::spawn_blocking(move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let found = |key, identity| {
+                batch.push((key, identity));
+                if batch.len() == BATCH {
+                    // A closed channel ends the walk at its next directory.
+                    let _ = sender.blocking_send(Finding::Objects(std::mem::take(&mut batch)));
+                }
+            };
+            let unwatched = self.over(from, || sender.is_closed(), found);
+            let _ = sender.blocking_send(Finding::Objects(batch));
+            let _ = sender.blocking_send(Finding::End { unwatched });
+        });
+        receiver
+    }
+
+    /// Calls `found` for each object, until it should `stop`. Returns whether directories stay without a watch.
+    pub(crate) fn over(
+        &self,
+        from: Vec<Option<ObjectKey>>,
+        stop: impl Fn() -> bool,
+        mut found: impl FnMut(ObjectKey, Identity),
+    ) -> bool {
+        let mut unwatched = false;
+        let mut directories = from;
+        while let Some(directory) = directories.pop().filter(|_| !stop()) {
+            if let Some(watch) = self.watch.as_ref().filter(|_| !unwatched) {
+                match watch.add(&self.tree.path_of(directory.as_ref())) {
+                    Ok(()) | Err(WatchError::Absent) => {}
+                    Err(WatchError::Limit) => unwatched = true,
+                    Err(WatchError::Other(error)) => self.report("watch", directory.as_ref(), &error),
+                }
+            }
+            let entries = match self.tree.entries(directory.as_ref()) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.report("read", directory.as_ref(), &error.to_string());
+                    unwatched |= is_exhaustion(&error);
+                    continue;
+                }
+            };
+            for (name, look) in entries {
+                if self.ignore.covers_name(&name) {
+                    continue;
+                }
+                let key = ObjectKey::inside(directory.as_ref(), &name);
+                match look {
+                    Look::Directory => directories.push(Some(key)),
+                    Look::Object { identity, .. } => found(key, identity),
+                    Look::Other | Look::Nothing | Look::NoBucket => {}
+                }
+            }
+        }
+        unwatched
+    }
+
+    fn report(&self, what: &str, directory: Option<&ObjectKey>, error: &str) {
+        let directory = directory.map_or_else(|| "its directory".to_owned(), |key| format!("directory \"{key}\""));
+        self.reports.say(format!("cannot {what} {directory} of bucket \"{}\": {error}", self.bucket));
+    }
+}
+
+/// Whether looking again later may help: the process has no file descriptor left.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}

@@ -1,0 +1,147 @@
+//! The source: one task that drives all schedules.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hikigane_trigger::model::StateWrite;
+use hikigane_trigger::{Announcement, Clock, Context, Resource, Source, SourceError, StateError, async_trait};
+
+use crate::announcement::announce;
+use crate::config::{Binding, Settings};
+use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
+
+/// All schedules of a manifest.
+pub(crate) struct ScheduleSource {
+    settings: Settings,
+    bindings: Vec<Binding>,
+}
+
+impl ScheduleSource {
+    pub fn new(settings: Settings, bindings: Vec<Binding>) -> Self {
+        Self { settings, bindings }
+    }
+}
+
+#[async_trait]
+impl Source for ScheduleSource {
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
+    }
+
+    async fn open(&mut self, clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
+        let now = clock.now();
+        Ok(self.bindings.iter().map(|binding| announce(binding, now)).collect())
+    }
+
+    async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {
+        let shutdown = context.shutdown.clone();
+        tokio::select! {
+            // What is being stored when the token fires is stored whole or not at all.
+            () = shutdown.cancelled() => Ok(()),
+            () = (*self).drive(&context) => Ok(()),
+        }
+    }
+}
+
+impl ScheduleSource {
+    /// Decides every slot of every schedule when its time has come; ends only when it is dropped.
+    async fn drive(self, context: &Context) {
+        let clock = &context.clock;
+        let lateness = Lateness::new(context);
+        let mut waiting = Waiting::default();
+        for schedule in self.resume(context).await {
+            waiting.add(schedule, clock.now());
+        }
+        let mut deciding = FuturesUnordered::new();
+        // Time when those in `deciding` were due.
+        let mut moment = DateTime::<Utc>::MIN_UTC;
+        loop {
+            let now = clock.now();
+            while let Some(due) = waiting.next().filter(|due| *due <= now) {
+                // A jump of a virtual clock replays the time between: one moment after the other, over all schedules.
+                if clock.is_virtual() && due != moment && !deciding.is_empty() {
+                    break;
+                }
+                moment = due;
+                // Those due together are stored together: the store commits in groups.
+                deciding.extend(waiting.take().map(|schedule| schedule.decide(context, lateness)));
+            }
+            tokio::select! {
+                Some(schedule) = deciding.next() => waiting.add(schedule, clock.now()),
+                () = until(clock, waiting.next()), if waiting.next().is_none_or(|due| due > now) => {}
+            }
+        }
+    }
+
+    /// The schedules as they were left. A first start is made durable, so that what a crash before the first slot
+    /// misses is known; the state of schedules that are gone is deleted.
+    async fn resume(self, context: &Context) -> Vec<Schedule> {
+        let mut known: BTreeMap<_, _> = retry(context, || context.state.scan(KEY_PREFIX))
+            .await
+            .into_iter()
+            .collect();
+        let now = context.clock.now();
+        let mut schedules = Vec::with_capacity(self.bindings.len());
+        let mut writes = Vec::new();
+        for binding in self.bindings {
+            let before = known.remove(&state_key(&binding.id));
+            let decided = before.as_deref().and_then(Decided::from_bytes);
+            let schedule = Schedule::new(binding, self.settings.catch_up_limit, decided, now);
+            if schedule.state().value != before {
+                writes.push(schedule.state());
+            }
+            schedules.push(schedule);
+        }
+        writes.extend(known.into_keys().map(|gone| StateWrite { key: gone, value: None }));
+        if !writes.is_empty() {
+            retry(context, || context.state.write(writes.clone())).await;
+        }
+        schedules
+    }
+}
+
+/// Repeats what the plug-in's state refuses until it succeeds.
+async fn retry<T, F: Future<Output = Result<T, StateError>>>(context: &Context, mut attempt: impl FnMut() -> F) -> T {
+    let mut wait = TimeDelta::seconds(1);
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(_) => context.clock.sleep_until(context.clock.now() + wait).await,
+        }
+        wait = (wait * 2).min(TimeDelta::seconds(30));
+    }
+}
+
+async fn until(clock: &Clock, time: Option<DateTime<Utc>>) {
+    match time {
+        Some(time) => clock.sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Schedules that have nothing to do yet, ordered by the time when they have, then as they came.
+#[derive(Default)]
+struct Waiting {
+    schedules: BTreeMap<(DateTime<Utc>, u64), Schedule>,
+    added: u64,
+}
+
+impl Waiting {
+    /// Adds a schedule, unless it has come to its end.
+    fn add(&mut self, schedule: Schedule, now: DateTime<Utc>) {
+        if let Some(wake) = schedule.wake(now) {
+            self.schedules.insert((wake, self.added), schedule);
+            self.added += 1;
+        }
+    }
+
+    fn next(&self) -> Option<DateTime<Utc>> {
+        self.schedules.first_key_value().map(|((wake, _), _)| *wake)
+    }
+
+    fn take(&mut self) -> Option<Schedule> {
+        self.schedules.pop_first().map(|(_, schedule)| schedule)
+    }
+}
