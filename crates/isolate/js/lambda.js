@@ -13,6 +13,7 @@ const {
 const { isNativeError } = core;
 
 const loadModule = core.createLazyLoader("node:module");
+const loadStream = core.createLazyLoader("node:stream");
 const loadUtil = () => core.loadExtScript("ext:deno_node/util.ts");
 
 /** The worker's WorkerInit. */
@@ -133,7 +134,6 @@ function patchConsole() {
 /** process.stdout and process.stderr write plain lines to the same log. */
 function patchStdio(process) {
   for (const name of ["stdout", "stderr"]) {
-    const { Writable } = core.loadExtScript("ext:deno_node/stream.ts");
     let stream;
     ObjectDefineProperty(process, name, {
       __proto__: null,
@@ -141,7 +141,7 @@ function patchStdio(process) {
       enumerable: true,
       get() {
         return stream ??= ObjectAssign(
-          new Writable({
+          new (loadStream().Writable)({
             decodeStrings: false,
             write(chunk, encoding, done) {
               op_print_line(typeof chunk === "string" ? chunk : chunk.toString("utf8"), 0);
@@ -159,10 +159,23 @@ function patchStdio(process) {
 
 const NODE_VERSIONS = { __proto__: null, 16: "16.20.2", 18: "18.20.8", 20: "20.19.5", 22: "22.20.0", 24: "24.9.0" };
 
-/** Becomes the environment of one function. Returns undefined or a promise; throws or rejects with Lambda's error JSON. */
-function load(json) {
-  settings = JSONParse(json);
-  const { process } = globalThis;
+/** Becomes the environment of one function. Returns a promise; rejects with Lambda's error JSON. */
+async function load(json) {
+  try {
+    settings = JSONParse(json);
+    becomeNode(globalThis.process);
+    patchConsole();
+    patchStdio(globalThis.process);
+    await findHandler(settings.handler);
+  } catch (error) {
+    const known = initError(error);
+    logError("Uncaught Exception ", known);
+    throw JSONStringify(errorObject(known));
+  }
+}
+
+/** Environment, version and working directory of the function's own Node.js. */
+function becomeNode(process) {
   for (const name in settings.env) {
     process.env[name] = settings.env[name];
   }
@@ -173,18 +186,6 @@ function load(json) {
   process.argv.length = 0;
   process.argv.push("/var/lang/bin/node", "/var/runtime/index.mjs");
   process.chdir(settings.root);
-  patchConsole();
-  patchStdio(process);
-
-  return PromisePrototypeThen(
-    findHandler(settings.handler),
-    undefined,
-    (error) => {
-      const known = initError(error);
-      logError("Uncaught Exception ", known);
-      throw JSONStringify(errorObject(known));
-    },
-  );
 }
 
 /** What AWS's runtime client reports for an error while the code is loaded. */

@@ -10,7 +10,7 @@ use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
-use crate::extensions::{Printer, UnhandledRejection, extensions};
+use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
@@ -69,17 +69,22 @@ impl JsEnvironment {
         });
         runtime
             .lazy_init_extensions(vec![
+                deno_telemetry::deno_telemetry::args(),
+                deno_webidl::deno_webidl::args(),
                 deno_web::deno_web::args(deno_web::BlobStore::default_arc(), None, false, Default::default()),
                 deno_fetch::deno_fetch::args(deno_fetch::Options { user_agent: "node".into(), ..Default::default() }),
                 deno_websocket::deno_websocket::args(),
                 deno_crypto::deno_crypto::args(None),
                 deno_net::deno_net::args(None, None),
+                deno_tls::deno_tls::args(),
                 deno_http::deno_http::args(Default::default()),
                 deno_io::deno_io::args(Some(Default::default())),
                 deno_fs::deno_fs::args(Arc::new(deno_fs::RealFs)),
                 deno_os::deno_os::args(None),
                 deno_process::deno_process::args(None),
+                deno_node_crypto::deno_node_crypto::args(),
                 deno_node::deno_node::args(Some(node), Arc::new(deno_fs::RealFs)),
+                runtime::args(),
             ])
             .map_err(|error| error.to_string())?;
         {

@@ -56,10 +56,34 @@ pub(crate) struct Wants {
 
 /// The events that directories have. S3 knows more; the ones left out cannot happen here.
 pub(crate) const EVENTS: [(&str, Wants); 4] = [
-    ("s3:ObjectCreated:*", Wants { created: true, removed: false }),
-    ("s3:ObjectCreated:Put", Wants { created: true, removed: false }),
-    ("s3:ObjectRemoved:*", Wants { created: false, removed: true }),
-    ("s3:ObjectRemoved:Delete", Wants { created: false, removed: true }),
+    (
+        "s3:ObjectCreated:*",
+        Wants {
+            created: true,
+            removed: false,
+        },
+    ),
+    (
+        "s3:ObjectCreated:Put",
+        Wants {
+            created: true,
+            removed: false,
+        },
+    ),
+    (
+        "s3:ObjectRemoved:*",
+        Wants {
+            created: false,
+            removed: true,
+        },
+    ),
+    (
+        "s3:ObjectRemoved:Delete",
+        Wants {
+            created: false,
+            removed: true,
+        },
+    ),
 ];
 
 /// Reads the settings and all bindings; every mistake is in the error.
@@ -67,12 +91,18 @@ pub(crate) fn read(spec: &SourceSpec) -> Result<Vec<Bucket>, SpecErrors> {
     let mut errors = Vec::new();
     let (mut buckets, declared) = read_settings(spec, &mut errors);
     for binding in &spec.bindings {
-        let Some((bucket, listener)) = read_binding(binding, &declared, &mut errors) else { continue };
+        let Some((bucket, listener)) = read_binding(binding, &declared, &mut errors) else {
+            continue;
+        };
         if let Some(bucket) = buckets.iter_mut().find(|candidate| candidate.name == bucket) {
             bucket.listeners.push(listener);
         }
     }
-    if errors.is_empty() { Ok(buckets) } else { Err(SpecErrors(errors)) }
+    if errors.is_empty() {
+        Ok(buckets)
+    } else {
+        Err(SpecErrors(errors))
+    }
 }
 
 /// The buckets that could be read, and the names of all that were declared: a mistake in a bucket's settings
@@ -80,7 +110,9 @@ pub(crate) fn read(spec: &SourceSpec) -> Result<Vec<Bucket>, SpecErrors> {
 fn read_settings(spec: &SourceSpec, errors: &mut Vec<SpecError>) -> (Vec<Bucket>, Vec<String>) {
     let mut buckets: Vec<Bucket> = Vec::new();
     let mut declared = Vec::new();
-    let Some(settings) = &spec.settings else { return (buckets, declared) };
+    let Some(settings) = &spec.settings else {
+        return (buckets, declared);
+    };
     let root = Node::root(settings, &SpecPlace::Settings);
     let help = "write buckets: { NAME: { path: ./DIRECTORY } }";
     if root.fields(&SETTINGS_KEYS, errors).is_none() {
@@ -90,7 +122,9 @@ fn read_settings(spec: &SourceSpec, errors: &mut Vec<SpecError>) -> (Vec<Bucket>
         errors.push(root.mistake("no \"buckets\"", help));
         return (buckets, declared);
     };
-    let Some(fields) = node.object(help, errors) else { return (buckets, declared) };
+    let Some(fields) = node.object(help, errors) else {
+        return (buckets, declared);
+    };
     for name in fields.keys() {
         let Some(node) = node.field(name) else { continue };
         declared.push(name.clone());
@@ -100,10 +134,15 @@ fn read_settings(spec: &SourceSpec, errors: &mut Vec<SpecError>) -> (Vec<Bucket>
                 "use 3 to 63 lower-case letters, digits, \".\" and \"-\", with a letter or digit at both ends, as in S3",
             ));
         }
-        let Some(bucket) = read_bucket(name, &node, &spec.base, errors) else { continue };
+        let Some(bucket) = read_bucket(name, &node, &spec.base, errors) else {
+            continue;
+        };
         if let Some(other) = buckets.iter().find(|other| overlap(&other.path, &bucket.path)) {
             errors.push(node.field("path").unwrap_or(node).mistake(
-                format!("the directories of \"{}\" and \"{name}\" are the same or one inside the other", other.name),
+                format!(
+                    "the directories of \"{}\" and \"{name}\" are the same or one inside the other",
+                    other.name
+                ),
                 "give each bucket a directory of its own, or use one bucket and \"rules\" with a prefix",
             ));
         }
@@ -128,8 +167,12 @@ fn read_bucket(name: &str, node: &Node<'_>, base: &Path, errors: &mut Vec<SpecEr
             None
         }
     };
-    let on_start = node.field("onStart").map_or(Some(OnStart::default()), |node| read_on_start(&node, errors));
-    let ignore = node.field("ignore").map_or_else(|| Some(Ignore::new(DEFAULT_IGNORE)), |node| read_ignore(&node, errors));
+    let on_start = node
+        .field("onStart")
+        .map_or(Some(OnStart::default()), |node| read_on_start(&node, errors));
+    let ignore = node
+        .field("ignore")
+        .map_or_else(|| Some(Ignore::new(DEFAULT_IGNORE)), |node| read_ignore(&node, errors));
     Some(Bucket {
         name: name.to_owned(),
         path: resolve(base, path?),
@@ -193,9 +236,15 @@ fn read_binding(spec: &BindingSpec, declared: &[String], errors: &mut Vec<SpecEr
             None
         }
     };
-    let wants = node.field("event").map_or(Some(EVENTS[0].1), |node| read_events(&node, errors));
-    let rules = node.field("rules").map_or_else(|| Some(Rules::default()), |node| read_rules(&node, errors));
-    let settle = node.field("settle").map_or(Some(DEFAULT_SETTLE), |node| read_settle(&node, errors));
+    let wants = node
+        .field("event")
+        .map_or(Some(EVENTS[0].1), |node| read_events(&node, errors));
+    let rules = node
+        .field("rules")
+        .map_or_else(|| Some(Rules::default()), |node| read_rules(&node, errors));
+    let settle = node
+        .field("settle")
+        .map_or(Some(DEFAULT_SETTLE), |node| read_settle(&node, errors));
     Some((bucket?, listener(spec, wants?, rules?, settle?)))
 }
 
@@ -277,16 +326,23 @@ fn read_rules(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Rules> {
     };
     let mut rules = Rules::default();
     for element in &elements {
-        let Some(fields) = element.fields(&RULE_KEYS, errors) else { continue };
+        let Some(fields) = element.fields(&RULE_KEYS, errors) else {
+            continue;
+        };
         if fields.len() != 1 {
             errors.push(element.mistake(format!("a rule has one key, not {}", fields.len()), help));
             continue;
         }
         for (key, slot) in [("prefix", &mut rules.prefix), ("suffix", &mut rules.suffix)] {
             let Some(field) = element.field(key) else { continue };
-            let Some(text) = field.text("put the value in quotes", errors) else { continue };
+            let Some(text) = field.text("put the value in quotes", errors) else {
+                continue;
+            };
             if slot.replace(text.to_owned()).is_some() {
-                errors.push(field.mistake(format!("a second {key}"), "a binding has at most one of each; add another binding"));
+                errors.push(field.mistake(
+                    format!("a second {key}"),
+                    "a binding has at most one of each; add another binding",
+                ));
             }
         }
     }
@@ -296,7 +352,9 @@ fn read_rules(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Rules> {
 fn read_settle(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Duration> {
     let help = "write a time as 500ms, 2s or 1m, or a number of seconds";
     let duration = match node.value {
-        Value::Number(number) => number.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        Value::Number(number) => number
+            .as_f64()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         Value::String(text) => duration(text),
         other => {
             errors.push(node.mistake(format!("a time was expected, not {}", kind(other)), help));

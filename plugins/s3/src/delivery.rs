@@ -27,7 +27,11 @@ pub(crate) struct Sequencer(AtomicU64);
 
 impl Sequencer {
     fn next(&self, clock: &Clock) -> u64 {
-        let now = clock.now().timestamp_nanos_opt().and_then(|ns| u64::try_from(ns).ok()).unwrap_or_default();
+        let now = clock
+            .now()
+            .timestamp_nanos_opt()
+            .and_then(|ns| u64::try_from(ns).ok())
+            .unwrap_or_default();
         let grow = |last: u64| Some(now.max(last.saturating_add(1)));
         match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow) {
             Ok(last) | Err(last) => now.max(last.saturating_add(1)),
@@ -54,7 +58,10 @@ pub(crate) struct Done {
 
 impl Done {
     fn nothing_but(after: After) -> Self {
-        Self { recorded: Vec::new(), after }
+        Self {
+            recorded: Vec::new(),
+            after,
+        }
     }
 }
 
@@ -134,13 +141,20 @@ impl Delivery {
                 Err(error) => {
                     self.cannot_read(key, &error);
                     let forbidden = error.kind() == io::ErrorKind::PermissionDenied;
-                    let after = if forbidden { After::Refused(identity) } else { After::Unsettled(identity) };
+                    let after = if forbidden {
+                        After::Refused(identity)
+                    } else {
+                        After::Unsettled(identity)
+                    };
                     return Done::nothing_but(after);
                 }
             };
             for target in emitting {
                 let write = self.write(target, key, Some(identity));
-                match self.emit(target, key, write, |notice| notice.put(identity.size, &etag)).await {
+                match self
+                    .emit(target, key, write, |notice| notice.put(identity.size, &etag))
+                    .await
+                {
                     Stored::Yes => done.recorded.push((target, Some(identity))),
                     Stored::Refused => done.after = After::Refused(identity),
                     Stored::Stopped => return done,
@@ -172,7 +186,9 @@ impl Delivery {
     async fn read(&self, key: &ObjectKey) -> io::Result<Reading> {
         let _permit = self.readers.acquire().await.map_err(io::Error::other)?;
         let (tree, key, shutdown) = (self.tree.clone(), key.clone(), self.shutdown.clone());
-        tokio::task::spawn_blocking(move || tree.read(&key, &shutdown)).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || tree.read(&key, &shutdown))
+            .await
+            .map_err(io::Error::other)?
     }
 
     /// Emits the event of one binding together with its entry in the state.
@@ -186,14 +202,24 @@ impl Delivery {
         let binding = &self.listener(target).id;
         let time = self.clock.now();
         let sequencer = self.sequencer.next(&self.clock);
-        let event = Event::new(payload(&Notice { bucket: &self.bucket.name, key, binding, time, sequencer }), time);
+        let event = Event::new(
+            payload(&Notice {
+                bucket: &self.bucket.name,
+                key,
+                binding,
+                time,
+                sequencer,
+            }),
+            time,
+        );
         let attempt = || async {
             match self.events.emit(binding, event.clone(), vec![write.clone()]).await {
                 Ok(_) => Ok(Stored::Yes),
                 Err(EmitError::Unavailable(reason)) => Err(reason),
                 Err(error) => {
                     if !self.shutdown.is_cancelled() {
-                        self.reports.say(format!("object \"{key}\" of bucket \"{}\": {error}", self.bucket.name));
+                        self.reports
+                            .say(format!("object \"{key}\" of bucket \"{}\": {error}", self.bucket.name));
                     }
                     Ok(Stored::Refused)
                 }
@@ -216,7 +242,11 @@ impl Delivery {
     /// Writes to the state without an event; false when the server stops before it could.
     pub(crate) async fn store(&self, writes: Vec<StateWrite>) -> bool {
         let attempt = || async {
-            self.state.write(writes.clone()).await.map(|()| Stored::Yes).map_err(|error| error.to_string())
+            self.state
+                .write(writes.clone())
+                .await
+                .map(|()| Stored::Yes)
+                .map_err(|error| error.to_string())
         };
         self.until_stored(attempt).await == Stored::Yes
     }
@@ -243,7 +273,9 @@ impl Delivery {
                 turn = self.retries.try_acquire().ok();
             }
             let name = &self.bucket.name;
-            self.reports.say(format!("events of bucket \"{name}\" wait until they can be stored: {reason}"));
+            self.reports.say(format!(
+                "events of bucket \"{name}\" wait until they can be stored: {reason}"
+            ));
             if turn.is_some() {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => wait = (wait * 2).min(BACK_OFF.1),
@@ -254,7 +286,10 @@ impl Delivery {
     }
 
     pub(crate) fn cannot_read(&self, key: &ObjectKey, error: &io::Error) {
-        self.reports.say(format!("cannot read object \"{key}\" of bucket \"{}\": {error}", self.bucket.name));
+        self.reports.say(format!(
+            "cannot read object \"{key}\" of bucket \"{}\": {error}",
+            self.bucket.name
+        ));
     }
 
     fn listener(&self, target: usize) -> &Listener {

@@ -34,7 +34,10 @@ impl Notice<'_> {
 
     /// `ObjectRemoved:Delete`.
     pub(crate) fn removed(&self) -> Bytes {
-        self.record("ObjectRemoved:Delete", json!({"key": self.key.encoded(), "sequencer": self.sequencer_text()}))
+        self.record(
+            "ObjectRemoved:Delete",
+            json!({"key": self.key.encoded(), "sequencer": self.sequencer_text()}),
+        )
     }
 
     /// There is no request behind the event, and no person; those fields hold stand-ins of the same form.
@@ -84,7 +87,13 @@ mod tests {
         let key = ObjectKey::from("in/a b@c.csv");
         let binding = BindingId::from_text("ingest/files");
         let time = "2026-11-22T21:34:42.001234Z".parse().unwrap();
-        let notice = Notice { bucket: "inbox", key: &key, binding: &binding, time, sequencer: 0x18A9_0F3C_77D2_0001 };
+        let notice = Notice {
+            bucket: "inbox",
+            key: &key,
+            binding: &binding,
+            time,
+            sequencer: 0x18A9_0F3C_77D2_0001,
+        };
         let head = |name: &str| {
             format!(
                 concat!(

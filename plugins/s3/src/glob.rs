@@ -11,7 +11,12 @@ pub(crate) struct Ignore(Vec<Vec<char>>);
 
 impl Ignore {
     pub(crate) fn new<T: AsRef<str>>(patterns: impl IntoIterator<Item = T>) -> Self {
-        Self(patterns.into_iter().map(|pattern| pattern.as_ref().chars().collect()).collect())
+        Self(
+            patterns
+                .into_iter()
+                .map(|pattern| pattern.as_ref().chars().collect())
+                .collect(),
+        )
     }
 
     pub(crate) fn covers(&self, key: &ObjectKey) -> bool {
@@ -74,14 +79,23 @@ mod tests {
             ("", "a", false),
         ];
         for (pattern, name, expected) in cases {
-            assert_eq!(Ignore::new([pattern]).covers_name(name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(
+                Ignore::new([pattern]).covers_name(name.as_bytes()),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 
     #[test]
     fn an_ignored_directory_hides_what_is_in_it() {
         let ignore = Ignore::new(DEFAULT_IGNORE);
-        for (key, expected) in [(".git/config", true), ("a/.tmp/b", true), ("a/b.part", true), ("a/b.csv", false)] {
+        for (key, expected) in [
+            (".git/config", true),
+            ("a/.tmp/b", true),
+            ("a/b.part", true),
+            ("a/b.csv", false),
+        ] {
             assert_eq!(ignore.covers(&ObjectKey::from(key)), expected, "{key}");
         }
     }

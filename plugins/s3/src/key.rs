@@ -11,7 +11,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 /// What S3 leaves as it is in an event's key beside letters and digits; a space becomes `+` (AWS, "Event message
 /// structure": "the key is URL encoded"; recorded events keep `/`).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'*');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'*');
 
 /// The key of an object. Names are bytes on Linux, so keys are too; they are ordered by byte, as S3 lists them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,7 +68,9 @@ impl ObjectKey {
 
     /// Whether this is a key in the directory called `directory`.
     pub(crate) fn is_below(&self, directory: &Self) -> bool {
-        self.0.strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
+        self.0
+            .strip_prefix(directory.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 }
 
@@ -131,6 +138,9 @@ mod tests {
         let root = Path::new("/bucket");
         assert_eq!(ObjectKey::of(root, root), None);
         assert_eq!(ObjectKey::of(root, Path::new("/elsewhere/a")), None);
-        assert_eq!(ObjectKey::of(root, Path::new("/bucket/a/b")), Some(ObjectKey::from("a/b")));
+        assert_eq!(
+            ObjectKey::of(root, Path::new("/bucket/a/b")),
+            Some(ObjectKey::from("a/b"))
+        );
     }
 }

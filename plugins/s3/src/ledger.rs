@@ -34,13 +34,21 @@ impl Ledger {
     /// Reads the state of a bucket. Entries of bindings that are gone, or whose rules no longer match, stay where
     /// they are: switching a binding off and on again must not repeat its events.
     pub(crate) async fn load(bucket: &Bucket, state: &PluginState) -> Result<Self, StateError> {
-        let mut ledger =
-            Self { seen: BTreeMap::new(), refused: HashMap::new(), listeners: bucket.listeners.len(), round: 0 };
+        let mut ledger = Self {
+            seen: BTreeMap::new(),
+            refused: HashMap::new(),
+            listeners: bucket.listeners.len(),
+            round: 0,
+        };
         for (index, listener) in bucket.listeners.iter().enumerate() {
             let prefix = state_prefix(&bucket.name, listener);
             for (text, value) in state.scan(&prefix).await? {
-                let Some(key) = text.strip_prefix(&prefix).map(ObjectKey::decode) else { continue };
-                let Some(identity) = Identity::from_bytes(&value) else { continue };
+                let Some(key) = text.strip_prefix(&prefix).map(ObjectKey::decode) else {
+                    continue;
+                };
+                let Some(identity) = Identity::from_bytes(&value) else {
+                    continue;
+                };
                 if listener.matches(&key) && !bucket.ignore.covers(&key) {
                     ledger.record(&key, index, Some(identity));
                 }
@@ -53,7 +61,10 @@ impl Ledger {
         if identity.is_none() && !self.seen.contains_key(key) {
             return;
         }
-        let blank = || Record { identities: vec![None; self.listeners].into(), round: self.round };
+        let blank = || Record {
+            identities: vec![None; self.listeners].into(),
+            round: self.round,
+        };
         let record = self.seen.entry(key.clone()).or_insert_with(blank);
         if let Some(slot) = record.identities.get_mut(listener) {
             *slot = identity;
@@ -64,7 +75,9 @@ impl Ledger {
     }
 
     pub(crate) fn seen(&self, key: &ObjectKey, listener: usize) -> Option<Identity> {
-        self.seen.get(key).and_then(|record| record.identities.get(listener).copied().flatten())
+        self.seen
+            .get(key)
+            .and_then(|record| record.identities.get(listener).copied().flatten())
     }
 
     pub(crate) fn knows(&self, key: &ObjectKey) -> bool {
@@ -74,7 +87,10 @@ impl Ledger {
     /// The keys in the directory called `directory`.
     pub(crate) fn below(&self, directory: &ObjectKey) -> Vec<ObjectKey> {
         let from = self.seen.range(directory.first_below()..);
-        from.map(|(key, _)| key).take_while(|key| key.is_below(directory)).cloned().collect()
+        from.map(|(key, _)| key)
+            .take_while(|key| key.is_below(directory))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn refuse(&mut self, key: &ObjectKey, identity: Identity) {

@@ -85,14 +85,21 @@ struct S3Source {
 
 impl S3Source {
     fn new(buckets: Vec<Bucket>) -> Self {
-        Self { buckets: buckets.into_iter().map(Arc::new).collect(), open: Vec::new(), limits: Limits::default() }
+        Self {
+            buckets: buckets.into_iter().map(Arc::new).collect(),
+            open: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 
 #[async_trait]
 impl Source for S3Source {
     fn resources(&self) -> Vec<Resource> {
-        self.buckets.iter().map(|bucket| Resource::Directory(bucket.path.clone())).collect()
+        self.buckets
+            .iter()
+            .map(|bucket| Resource::Directory(bucket.path.clone()))
+            .collect()
     }
 
     async fn open(&mut self, _clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
@@ -115,7 +122,11 @@ impl Source for S3Source {
                     OnStart::Scan => None,
                     OnStart::Ignore => Some(take_baseline(bucket, &tree).await?),
                 };
-                self.open.push(OpenBucket { bucket: Arc::clone(bucket), tree, baseline });
+                self.open.push(OpenBucket {
+                    bucket: Arc::clone(bucket),
+                    tree,
+                    baseline,
+                });
             }
         }
         Ok(announcements)
@@ -126,7 +137,12 @@ impl Source for S3Source {
         let sequencer = Arc::new(Sequencer::default());
         let mut sessions = JoinSet::new();
         for open in self.open {
-            sessions.spawn(session::run(open, self.limits, Arc::clone(&context), Arc::clone(&sequencer)));
+            sessions.spawn(session::run(
+                open,
+                self.limits,
+                Arc::clone(&context),
+                Arc::clone(&sequencer),
+            ));
         }
         while let Some(ended) = sessions.join_next().await {
             ended.map_err(|error| SourceError(format!("a bucket's watcher failed: {error}")))??;
@@ -160,8 +176,15 @@ fn find_directory(bucket: &Bucket) -> Result<PathBuf, SourceError> {
 
 fn announce(bucket: &Bucket, root: &Path) -> Announcement {
     let functions = config::functions(bucket);
-    let to = if functions.is_empty() { "no function listens".to_owned() } else { format!("-> {}", functions.join(", ")) };
-    Announcement { label: "bucket", text: format!("{}  {}  ({to})", bucket.name, root.display()) }
+    let to = if functions.is_empty() {
+        "no function listens".to_owned()
+    } else {
+        format!("-> {}", functions.join(", "))
+    };
+    Announcement {
+        label: "bucket",
+        text: format!("{}  {}  ({to})", bucket.name, root.display()),
+    }
 }
 
 /// What is in the bucket before it is watched.
@@ -178,5 +201,10 @@ async fn take_baseline(bucket: &Arc<Bucket>, tree: &Tree) -> Result<Baseline, So
         walk.over(vec![None], || false, |key, identity| baseline.push((key, identity)));
         baseline
     });
-    task.await.map_err(|error| SourceError(format!("bucket \"{}\" could not be looked through: {error}", bucket.name)))
+    task.await.map_err(|error| {
+        SourceError(format!(
+            "bucket \"{}\" could not be looked through: {error}",
+            bucket.name
+        ))
+    })
 }

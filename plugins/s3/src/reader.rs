@@ -13,7 +13,11 @@ pub(crate) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(crate) fn root(value: &'a Value, place: &'a SpecPlace) -> Self {
-        Self { value, place, path: Vec::new() }
+        Self {
+            value,
+            place,
+            path: Vec::new(),
+        }
     }
 
     /// A mistake at this value.
@@ -34,7 +38,10 @@ impl<'a> Node<'a> {
                 Some(near) => format!("did you mean \"{near}\"? the keys here are {}", quoted(known)),
                 None => format!("the keys here are {}", quoted(known)),
             };
-            errors.push(self.below(key.as_str().into(), self.value).mistake(format!("unknown key \"{key}\""), help));
+            errors.push(
+                self.below(key.as_str().into(), self.value)
+                    .mistake(format!("unknown key \"{key}\""), help),
+            );
         }
         Some(fields)
     }
@@ -64,13 +71,22 @@ impl<'a> Node<'a> {
     /// The elements of a list; `None` for any other kind of value.
     pub(crate) fn elements(&self) -> Option<Vec<Self>> {
         let list = self.value.as_array()?;
-        Some(list.iter().enumerate().map(|(i, value)| self.below(i.into(), value)).collect())
+        Some(
+            list.iter()
+                .enumerate()
+                .map(|(i, value)| self.below(i.into(), value))
+                .collect(),
+        )
     }
 
     fn below(&self, step: PathStep, value: &'a Value) -> Self {
         let mut path = self.path.clone();
         path.push(step);
-        Self { value, place: self.place, path }
+        Self {
+            value,
+            place: self.place,
+            path,
+        }
     }
 }
 
@@ -88,7 +104,12 @@ pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
 pub(crate) fn nearest<'k, T: AsRef<str>>(name: &str, known: &'k [T]) -> Option<&'k str> {
     known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), &candidate.as_ref().to_lowercase()), candidate.as_ref()))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&name.to_lowercase(), &candidate.as_ref().to_lowercase()),
+                candidate.as_ref(),
+            )
+        })
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

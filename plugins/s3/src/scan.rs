@@ -21,7 +21,9 @@ const BATCHES: usize = 16;
 pub(crate) enum Finding {
     Objects(Vec<(ObjectKey, Identity)>),
     /// The walk is over. `unwatched`: the kernel's limit left directories without a watch.
-    End { unwatched: bool },
+    End {
+        unwatched: bool,
+    },
 }
 
 /// What to walk over, and with what.
@@ -97,12 +99,17 @@ impl Walk {
 
     fn report(&self, what: &str, directory: Option<&ObjectKey>, error: &str) {
         let directory = directory.map_or_else(|| "its directory".to_owned(), |key| format!("directory \"{key}\""));
-        self.reports.say(format!("cannot {what} {directory} of bucket \"{}\": {error}", self.bucket));
+        self.reports.say(format!(
+            "cannot {what} {directory} of bucket \"{}\": {error}",
+            self.bucket
+        ));
     }
 }
 
 /// Whether looking again later may help: the process has no file descriptor left.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

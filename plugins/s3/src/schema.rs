@@ -146,7 +146,11 @@ mod tests {
 
     fn keys(schema: &Value) -> Vec<&str> {
         assert_eq!(schema["additionalProperties"], false, "{schema}");
-        schema["properties"].as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect()
+        schema["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys().map(String::as_str))
+            .collect()
     }
 
     #[test]
@@ -165,7 +169,10 @@ mod tests {
         assert_eq!(map["required"], json!(["bucket"]));
         assert_eq!(map["properties"]["event"]["default"], "s3:ObjectCreated:*");
         assert_eq!(map["properties"]["settle"]["default"], "500ms");
-        let rules = map["properties"]["rules"]["items"]["oneOf"].as_array().cloned().unwrap_or_default();
+        let rules = map["properties"]["rules"]["items"]["oneOf"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         assert_eq!(rules.iter().flat_map(|rule| keys(rule)).collect::<Vec<_>>(), RULE_KEYS);
     }
 

@@ -12,17 +12,35 @@ use tokio::time::Instant;
 use crate::key::ObjectKey;
 use crate::tree::Identity;
 
+/// Between making a name and holding it open, a writer cannot be seen. So long it is given, whatever the settle time.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+
 /// How an object came to be quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// A name appeared, and nobody opened it: a hard link, unless its writer is about to open it.
+    /// A name appeared, and nobody was seen to open it: a hard link, or its writer is about to.
     Appeared,
-    /// Its writer closed it.
-    Closed,
+    /// Its writer left it as this.
+    Closed(Identity),
     /// It was renamed to this key: complete, and due at once.
     Moved,
     /// A scan found it as this. Whether somebody still writes it is not known.
     Found(Identity),
+}
+
+impl How {
+    /// Whether a writer may have gone unnoticed.
+    pub(crate) fn is_doubtful(self) -> bool {
+        matches!(self, Self::Appeared | Self::Found(_))
+    }
+
+    /// What must still stand at the key when it is due. Anything else was written since, and only the news is late.
+    pub(crate) fn expected(self) -> Option<Identity> {
+        match self {
+            Self::Closed(identity) | Self::Found(identity) => Some(identity),
+            Self::Appeared | Self::Moved => None,
+        }
+    }
 }
 
 /// What was said about an object that went.
@@ -45,7 +63,10 @@ pub(crate) struct Due {
 pub(crate) enum What {
     Removed(Removal),
     /// It is settled for the bindings whose settle time is in this range of [`Tracker::settles`].
-    Settled { how: How, stages: Range<usize> },
+    Settled {
+        how: How,
+        stages: Range<usize>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +74,11 @@ enum Phase {
     /// Nothing to wait for.
     Idle,
     Writing,
-    Quiet { since: Instant, how: How, stage: usize },
+    Quiet {
+        since: Instant,
+        how: How,
+        stage: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -79,7 +104,13 @@ impl Tracker {
         let mut settles: Vec<Duration> = settles.into_iter().collect();
         settles.sort_unstable();
         settles.dedup();
-        Self { settles, capacity, entries: BTreeMap::new(), timers: BTreeSet::new(), dropped: false }
+        Self {
+            settles,
+            capacity,
+            entries: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            dropped: false,
+        }
     }
 
     /// The settle times, shortest first.
@@ -89,14 +120,21 @@ impl Tracker {
 
     /// A name appeared. Its writer, if it has one, opens it next.
     pub(crate) fn appeared(&mut self, key: &ObjectKey, now: Instant) {
-        self.quiet(key, now, How::Appeared);
+        self.quiet(key, now + GRACE, How::Appeared);
     }
 
     /// Somebody opened it. Only the first to open a new name is taken for its writer; all others may be readers.
     pub(crate) fn opened(&mut self, key: &ObjectKey) {
         if let Some(entry) = self.entries.get(key)
             && !entry.busy
-            && matches!(entry.phase, Phase::Quiet { how: How::Appeared, stage: 0, .. })
+            && matches!(
+                entry.phase,
+                Phase::Quiet {
+                    how: How::Appeared,
+                    stage: 0,
+                    ..
+                }
+            )
         {
             self.set_phase(key, Phase::Writing);
         }
@@ -106,16 +144,22 @@ impl Tracker {
         self.set_phase(key, Phase::Writing);
     }
 
-    pub(crate) fn closed(&mut self, key: &ObjectKey, now: Instant) {
-        self.quiet(key, now, How::Closed);
+    pub(crate) fn closed(&mut self, key: &ObjectKey, identity: Identity, now: Instant) {
+        self.quiet(key, now, How::Closed(identity));
     }
 
     /// Its times or rights changed. That ends no writing, but it is not quiet either.
-    pub(crate) fn touched(&mut self, key: &ObjectKey, now: Instant) {
+    pub(crate) fn touched(&mut self, key: &ObjectKey, identity: Identity, now: Instant) {
         match self.entries.get(key).map(|entry| entry.phase) {
-            Some(Phase::Writing) => {}
-            Some(Phase::Quiet { how, .. }) => self.quiet(key, now, how),
-            Some(Phase::Idle) | None => self.quiet(key, now, How::Closed),
+            Some(
+                Phase::Writing
+                | Phase::Quiet {
+                    how: How::Appeared | How::Moved,
+                    ..
+                },
+            ) => {}
+            Some(Phase::Quiet { how: How::Found(_), .. }) => self.quiet(key, now + GRACE, How::Found(identity)),
+            Some(Phase::Quiet { .. } | Phase::Idle) | None => self.closed(key, identity, now),
         }
     }
 
@@ -127,22 +171,24 @@ impl Tracker {
     pub(crate) fn found(&mut self, key: &ObjectKey, identity: Identity, now: Instant) {
         match self.entries.get(key).map(|entry| entry.phase) {
             None | Some(Phase::Idle) => {
-                let longest = self.settles.last().copied().unwrap_or_default();
+                let longest = GRACE + self.settles.last().copied().unwrap_or_default();
                 let since = now.checked_sub(identity.age().min(longest)).unwrap_or(now);
-                self.quiet(key, since, How::Found(identity));
+                self.quiet(key, since + GRACE, How::Found(identity));
             }
-            Some(Phase::Quiet { how: How::Found(known), .. }) if known != identity => {
-                self.quiet(key, now, How::Found(identity));
+            Some(Phase::Quiet {
+                how: How::Found(known), ..
+            }) if known != identity => {
+                self.quiet(key, now + GRACE, How::Found(identity));
             }
             Some(Phase::Quiet { .. } | Phase::Writing) => {}
         }
     }
 
-    /// It was due, but turned out to be still changing: it is quiet from `since` on, unless more is known by now.
-    pub(crate) fn unsettled(&mut self, key: &ObjectKey, identity: Identity, since: Instant) {
+    /// It was due, but turned out to be still changing: it is quiet from now on, unless more is known already.
+    pub(crate) fn unsettled(&mut self, key: &ObjectKey, identity: Identity, now: Instant) {
         let phase = self.entries.get(key).map(|entry| entry.phase);
         if !matches!(phase, Some(Phase::Writing | Phase::Quiet { stage: 0, .. })) {
-            self.quiet(key, since, How::Found(identity));
+            self.quiet(key, now + GRACE, How::Found(identity));
         }
     }
 
@@ -161,10 +207,10 @@ impl Tracker {
         self.schedule(key);
     }
 
-    /// Forgets who is writing: events were lost, and the close may have been one of them. A scan must follow.
-    pub(crate) fn forget_writers(&mut self) {
-        let writing = self.entries.iter().filter(|(_, entry)| entry.phase == Phase::Writing);
-        for key in writing.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+    /// Forgets who is writing and who is quiet: news was lost, of a close or of a new writer. A scan must follow.
+    /// Removals stay, and what was already taken goes on.
+    pub(crate) fn forget(&mut self) {
+        for key in self.entries.keys().cloned().collect::<Vec<_>>() {
             self.set_phase(&key, Phase::Idle);
             self.tidy(&key);
         }
@@ -181,7 +227,10 @@ impl Tracker {
     /// The keys in the directory called `directory`.
     pub(crate) fn below(&self, directory: &ObjectKey) -> Vec<ObjectKey> {
         let from = self.entries.range(directory.first_below()..);
-        from.map(|(key, _)| key).take_while(|key| key.is_below(directory)).cloned().collect()
+        from.map(|(key, _)| key)
+            .take_while(|key| key.is_below(directory))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -208,13 +257,32 @@ impl Tracker {
         entry.timer = None;
         entry.busy = true;
         if let Some((removal, _)) = entry.removal.take() {
-            return Some(Due { key, what: What::Removed(removal) });
+            return Some(Due {
+                key,
+                what: What::Removed(removal),
+            });
         }
-        let Phase::Quiet { since, how, stage } = entry.phase else { return None };
+        let Phase::Quiet { since, how, stage } = entry.phase else {
+            return None;
+        };
         let reached = |settle: &Duration| how == How::Moved || since + *settle <= now;
-        let end = stage + self.settles[stage..].iter().take_while(|settle| reached(settle)).count();
-        entry.phase = if end < self.settles.len() { Phase::Quiet { since, how, stage: end } } else { Phase::Idle };
-        Some(Due { key, what: What::Settled { how, stages: stage..end } })
+        let end = stage
+            + self.settles[stage..]
+                .iter()
+                .take_while(|settle| reached(settle))
+                .count();
+        entry.phase = if end < self.settles.len() {
+            Phase::Quiet { since, how, stage: end }
+        } else {
+            Phase::Idle
+        };
+        Some(Due {
+            key,
+            what: What::Settled {
+                how,
+                stages: stage..end,
+            },
+        })
     }
 
     /// What was taken with [`Tracker::take_due`] is dealt with.
@@ -249,7 +317,15 @@ impl Tracker {
             self.dropped = true;
             return false;
         }
-        self.entries.insert(key.clone(), Entry { phase: Phase::Idle, removal: None, busy: false, timer: None });
+        self.entries.insert(
+            key.clone(),
+            Entry {
+                phase: Phase::Idle,
+                removal: None,
+                busy: false,
+                timer: None,
+            },
+        );
         true
     }
 
@@ -262,8 +338,16 @@ impl Tracker {
         let due = match (entry.busy, entry.removal, entry.phase) {
             (true, ..) | (_, None, Phase::Idle | Phase::Writing) => return,
             (_, Some((_, at)), _) => at,
-            (_, None, Phase::Quiet { since, how: How::Moved, .. }) => since,
-            (_, None, Phase::Quiet { since, stage, .. }) => since + self.settles.get(stage).copied().unwrap_or_default(),
+            (
+                _,
+                None,
+                Phase::Quiet {
+                    since, how: How::Moved, ..
+                },
+            ) => since,
+            (_, None, Phase::Quiet { since, stage, .. }) => {
+                since + self.settles.get(stage).copied().unwrap_or_default()
+            }
         };
         entry.timer = Some(due);
         self.timers.insert((due, key.clone()));
@@ -285,6 +369,10 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
     const LONG: Duration = Duration::from_millis(300);
 
+    /// A time that lies ahead of the machine's, so that the file's age is zero.
+    const AHEAD: i128 = u64::MAX as i128;
+    const SEEN: Identity = Identity::for_test(7, 0);
+
     struct Case {
         tracker: Tracker,
         start: Instant,
@@ -293,7 +381,11 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            Self { tracker: Tracker::new([LONG, SHORT, LONG], 3), start: Instant::now(), key: ObjectKey::from("a") }
+            Self {
+                tracker: Tracker::new([LONG, SHORT, LONG], 3),
+                start: Instant::now(),
+                key: ObjectKey::from("a"),
+            }
         }
 
         fn at(&self, ms: u64) -> Instant {
@@ -318,11 +410,11 @@ mod tests {
     #[test]
     fn each_settle_time_has_its_turn() {
         let mut case = Case::new();
-        case.tracker.closed(&case.key, case.start);
+        case.tracker.closed(&case.key, SEEN, case.start);
         assert_eq!(case.due(99), []);
-        assert_eq!(case.due(100), settled(How::Closed, 0..1));
+        assert_eq!(case.due(100), settled(How::Closed(SEEN), 0..1));
         assert_eq!(case.due(299), []);
-        assert_eq!(case.due(300), settled(How::Closed, 1..2));
+        assert_eq!(case.due(300), settled(How::Closed(SEEN), 1..2));
         assert_eq!(case.tracker.len(), 0);
         assert_eq!(case.tracker.next_due(), None);
     }
@@ -330,8 +422,8 @@ mod tests {
     #[test]
     fn a_late_look_takes_all_at_once() {
         let mut case = Case::new();
-        case.tracker.closed(&case.key, case.start);
-        assert_eq!(case.due(1_000), settled(How::Closed, 0..2));
+        case.tracker.closed(&case.key, SEEN, case.start);
+        assert_eq!(case.due(1_000), settled(How::Closed(SEEN), 0..2));
     }
 
     #[test]
@@ -342,12 +434,12 @@ mod tests {
         assert_eq!(case.due(10_000), []);
         case.tracker.written(&case.key);
         assert_eq!(case.due(20_000), []);
-        case.tracker.closed(&case.key, case.at(20_000));
+        case.tracker.closed(&case.key, SEEN, case.at(20_000));
         assert_eq!(case.due(20_050), []);
         case.tracker.written(&case.key);
         assert_eq!(case.due(40_000), []);
-        case.tracker.closed(&case.key, case.at(40_000));
-        assert_eq!(case.due(41_000), settled(How::Closed, 0..2));
+        case.tracker.closed(&case.key, SEEN, case.at(40_000));
+        assert_eq!(case.due(41_000), settled(How::Closed(SEEN), 0..2));
     }
 
     #[test]
@@ -360,13 +452,14 @@ mod tests {
     #[test]
     fn a_reader_does_not_hold_an_object_back() {
         let mut case = Case::new();
-        case.tracker.closed(&case.key, case.start);
+        case.tracker.closed(&case.key, SEEN, case.start);
         case.tracker.opened(&case.key);
-        assert_eq!(case.due(100), settled(How::Closed, 0..1));
+        assert_eq!(case.due(100), settled(How::Closed(SEEN), 0..1));
         case.tracker.appeared(&case.key, case.start);
-        assert_eq!(case.due(100), settled(How::Appeared, 0..1));
+        assert_eq!(case.due(199), []);
+        assert_eq!(case.due(200), settled(How::Appeared, 0..1));
         case.tracker.opened(&case.key);
-        assert_eq!(case.due(300), settled(How::Appeared, 1..2));
+        assert_eq!(case.due(400), settled(How::Appeared, 1..2));
     }
 
     #[test]
@@ -383,7 +476,13 @@ mod tests {
         case.tracker.moved_in(&case.key, case.start);
         assert_eq!(
             case.due(0),
-            [What::Removed(Removal::Told), What::Settled { how: How::Moved, stages: 0..2 }]
+            [
+                What::Removed(Removal::Told),
+                What::Settled {
+                    how: How::Moved,
+                    stages: 0..2
+                }
+            ]
         );
     }
 
@@ -401,7 +500,7 @@ mod tests {
     #[test]
     fn what_went_before_it_settled_is_not_due() {
         let mut case = Case::new();
-        case.tracker.closed(&case.key, case.start);
+        case.tracker.closed(&case.key, SEEN, case.start);
         case.tracker.gone(&case.key, case.start, Removal::Told, false);
         assert_eq!(case.due(1_000), [What::Removed(Removal::Told)]);
         assert_eq!(case.tracker.len(), 0);
@@ -410,18 +509,30 @@ mod tests {
     #[test]
     fn a_scan_restarts_the_quiet_only_when_the_content_differs() {
         let mut case = Case::new();
-        let (one, two) = (Identity::for_test(1, u64::MAX), Identity::for_test(2, u64::MAX));
+        let (one, two) = (Identity::for_test(1, AHEAD), Identity::for_test(2, AHEAD));
         case.tracker.found(&case.key, one, case.at(1_000));
         case.tracker.found(&case.key, one, case.at(1_050));
-        let first = case.tracker.next_due().unwrap();
-        assert!(first <= case.at(1_100) && first > case.at(1_000));
+        assert_eq!(case.tracker.next_due(), Some(case.at(1_200)));
         case.tracker.found(&case.key, two, case.at(1_090));
-        assert_eq!(case.due(1_189), []);
-        assert_eq!(case.due(1_190), settled(How::Found(two), 0..1));
+        assert_eq!(case.due(1_289), []);
+        assert_eq!(case.due(1_290), settled(How::Found(two), 0..1));
         case.tracker.written(&case.key);
-        case.tracker.found(&case.key, one, case.at(1_200));
+        case.tracker.found(&case.key, one, case.at(1_300));
         assert_eq!(case.due(10_000), []);
-        case.tracker.forget_writers();
+    }
+
+    #[test]
+    fn after_a_loss_only_removals_and_what_is_under_way_remain() {
+        let mut case = Case::new();
+        let [removed, quiet, taken] = ["removed", "quiet", "taken"].map(ObjectKey::from);
+        case.tracker.gone(&removed, case.at(500), Removal::Told, false);
+        case.tracker.closed(&quiet, SEEN, case.start);
+        case.tracker.moved_in(&taken, case.start);
+        assert_eq!(case.tracker.take_due(case.start).unwrap().key, taken);
+        case.tracker.forget();
+        assert!(!case.tracker.knows(&quiet));
+        case.tracker.finish(&taken);
+        assert_eq!(case.due(1_000), [What::Removed(Removal::Told)]);
         assert_eq!(case.tracker.len(), 0);
     }
 
@@ -437,11 +548,11 @@ mod tests {
     fn too_many_are_turned_away_and_said_so() {
         let mut case = Case::new();
         for name in ["a", "b", "c"] {
-            case.tracker.closed(&ObjectKey::from(name), case.start);
+            case.tracker.closed(&ObjectKey::from(name), SEEN, case.start);
         }
         assert!(!case.tracker.take_dropped());
-        case.tracker.closed(&ObjectKey::from("d"), case.start);
-        case.tracker.closed(&ObjectKey::from("c"), case.start);
+        case.tracker.closed(&ObjectKey::from("d"), SEEN, case.start);
+        case.tracker.closed(&ObjectKey::from("c"), SEEN, case.start);
         assert!(case.tracker.take_dropped());
         assert!(!case.tracker.take_dropped());
         assert_eq!(case.due(100).len(), 3);

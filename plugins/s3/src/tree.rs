@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use hikigane_trigger::CancellationToken;
 use md5::{Digest, Md5};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
 use crate::key::ObjectKey;
@@ -39,8 +39,12 @@ impl Identity {
 
     /// How long ago the content changed; zero when the file's time lies ahead of the machine's.
     pub(crate) fn age(&self) -> Duration {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let modified = u64::try_from(self.modified_ns).map(Duration::from_nanos).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let modified = u64::try_from(self.modified_ns)
+            .map(Duration::from_nanos)
+            .unwrap_or_default();
         now.saturating_sub(modified)
     }
 
@@ -60,8 +64,12 @@ impl Identity {
     }
 
     #[cfg(test)]
-    pub(crate) fn for_test(inode: u64, modified_ns: u64) -> Self {
-        Self { inode, size: 1, modified_ns: modified_ns.into() }
+    pub(crate) const fn for_test(inode: u64, modified_ns: i128) -> Self {
+        Self {
+            inode,
+            size: 1,
+            modified_ns,
+        }
     }
 }
 
@@ -69,7 +77,10 @@ impl Identity {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// A regular file; `links` counts its names.
-    Object { identity: Identity, links: u64 },
+    Object {
+        identity: Identity,
+        links: u64,
+    },
     Directory,
     /// A symbolic link, a FIFO, a socket or a device: never an object.
     Other,
@@ -132,7 +143,9 @@ impl Tree {
     /// Reads the object at `key` from end to end.
     pub(crate) fn read(&self, key: &ObjectKey, called_off: &CancellationToken) -> io::Result<Reading> {
         // A device may act on being opened, so nothing else than a regular file is, as far as a look can tell.
-        let Look::Object { identity: seen, .. } = self.look(key)? else { return Ok(Reading::Changing) };
+        let Look::Object { identity: seen, .. } = self.look(key)? else {
+            return Ok(Reading::Changing);
+        };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = self.parent(key).and_then(|(parent, name)| match parent {
             None => Err(Errno::NOENT),
@@ -143,7 +156,9 @@ impl Tree {
             Err(errno) if is_absence(errno) => return Ok(Reading::Changing),
             Err(errno) => return Err(errno.into()),
         };
-        let Look::Object { identity, .. } = look_of(&rustix::fs::fstat(&file)?) else { return Ok(Reading::Changing) };
+        let Look::Object { identity, .. } = look_of(&rustix::fs::fstat(&file)?) else {
+            return Ok(Reading::Changing);
+        };
         if identity != seen {
             return Ok(Reading::Changing);
         }
@@ -166,10 +181,16 @@ impl Tree {
         }
         let after = Identity::of(&rustix::fs::fstat(&file)?);
         let stands = self.look(key)?;
-        if size != identity.size || after != identity || !matches!(stands, Look::Object { identity: i, .. } if i == identity) {
+        if size != identity.size
+            || after != identity
+            || !matches!(stands, Look::Object { identity: i, .. } if i == identity)
+        {
             return Ok(Reading::Changing);
         }
-        Ok(Reading::Steady { identity, etag: hexadecimal(&digest.finalize()) })
+        Ok(Reading::Steady {
+            identity,
+            etag: hexadecimal(&digest.finalize()),
+        })
     }
 
     /// The entries of a directory: objects, and directories to go on with. Nothing when it is not there any more.
@@ -201,12 +222,20 @@ impl Tree {
             None => (None, key.as_bytes()),
             Some(slash) => (Some(&key.as_bytes()[..slash]), &key.as_bytes()[slash + 1..]),
         };
-        let root = match openat(CWD, &self.root, descend(OFlags::PATH) & !OFlags::NOFOLLOW, Mode::empty()) {
+        let root = match openat(
+            CWD,
+            &self.root,
+            descend(OFlags::PATH) & !OFlags::NOFOLLOW,
+            Mode::empty(),
+        ) {
             Ok(root) => root,
             Err(errno) if is_absence(errno) => return Ok((None, name)),
             Err(errno) => return Err(errno),
         };
-        Ok((Some(walk_down(root, directories.unwrap_or_default(), OFlags::PATH)?), name))
+        Ok((
+            Some(walk_down(root, directories.unwrap_or_default(), OFlags::PATH)?),
+            name,
+        ))
     }
 
     fn open_directory(&self, directory: Option<&ObjectKey>, mode: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -219,7 +248,10 @@ impl Tree {
 /// Opens the directory `path` below `start`, name by name; the last one with `mode`.
 fn walk_down(start: OwnedFd, path: &[u8], mode: OFlags) -> rustix::io::Result<OwnedFd> {
     let mut directory = start;
-    let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    let mut names = path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+        .peekable();
     while let Some(name) = names.next() {
         let mode = if names.peek().is_some() { OFlags::PATH } else { mode };
         directory = openat(&directory, name, descend(mode), Mode::empty())?;
@@ -238,7 +270,10 @@ fn is_absence(errno: Errno) -> bool {
 
 fn look_of(stat: &Stat) -> Look {
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Look::Object { identity: Identity::of(stat), links: stat.st_nlink },
+        FileType::RegularFile => Look::Object {
+            identity: Identity::of(stat),
+            links: stat.st_nlink,
+        },
         FileType::Directory => Look::Directory,
         _ => Look::Other,
     }
@@ -271,22 +306,35 @@ mod tests {
         let (_keep, tree) = tree();
         std::fs::create_dir(tree.root().join("in")).unwrap();
         std::fs::write(tree.root().join("in/a"), "hello").unwrap();
-        let Look::Object { identity, links: 1 } = tree.look(&ObjectKey::from("in/a")).unwrap() else { panic!() };
+        let Look::Object { identity, links: 1 } = tree.look(&ObjectKey::from("in/a")).unwrap() else {
+            panic!()
+        };
         assert_eq!(identity.size, 5);
         assert_eq!(Identity::from_bytes(&identity.to_bytes()), Some(identity));
-        assert_eq!(read(&tree, "in/a"), Reading::Steady { identity, etag: "5d41402abc4b2a76b9719d911017c592".into() });
+        assert_eq!(
+            read(&tree, "in/a"),
+            Reading::Steady {
+                identity,
+                etag: "5d41402abc4b2a76b9719d911017c592".into()
+            }
+        );
     }
 
     #[test]
     fn a_large_file_is_hashed_in_pieces() {
         let (_keep, tree) = tree();
         std::fs::write(tree.root().join("a"), vec![7; CHUNK * 3 + 1]).unwrap();
-        let Reading::Steady { identity, etag } = read(&tree, "a") else { panic!() };
+        let Reading::Steady { identity, etag } = read(&tree, "a") else {
+            panic!()
+        };
         assert_eq!(identity.size, CHUNK as u64 * 3 + 1);
         assert_eq!(etag, hexadecimal(&Md5::digest(vec![7; CHUNK * 3 + 1])));
         let called_off = CancellationToken::new();
         called_off.cancel();
-        assert_eq!(tree.read(&ObjectKey::from("a"), &called_off).unwrap(), Reading::CalledOff);
+        assert_eq!(
+            tree.read(&ObjectKey::from("a"), &called_off).unwrap(),
+            Reading::CalledOff
+        );
     }
 
     #[test]
@@ -296,7 +344,14 @@ mod tests {
         std::fs::write(keep.path().join("outside/secret"), "secret").unwrap();
         symlink(keep.path().join("outside/secret"), tree.root().join("link")).unwrap();
         symlink(keep.path().join("outside"), tree.root().join("directory")).unwrap();
-        rustix::fs::mknodat(CWD, tree.root().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            tree.root().join("fifo"),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
         for key in ["link", "fifo", "directory"] {
             assert_eq!(tree.look(&ObjectKey::from(key)).unwrap(), Look::Other, "{key}");
             assert_eq!(read(&tree, key), Reading::Changing, "{key}");

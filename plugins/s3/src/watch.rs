@@ -86,18 +86,25 @@ impl Watch {
             Ok(_) | Err(_) => mark.mark(),
         };
         let watcher = notify::recommended_watcher(forward).map_err(|error| error.to_string())?;
-        Ok((Self { watcher: Mutex::new(watcher) }, Changes { queue, lost }))
+        Ok((
+            Self {
+                watcher: Mutex::new(watcher),
+            },
+            Changes { queue, lost },
+        ))
     }
 
     /// Watches the entries of one directory. When this returns, whatever happens in it is told. Blocks shortly.
     pub(crate) fn add(&self, directory: &Path) -> Result<(), WatchError> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        watcher.watch(directory, RecursiveMode::NonRecursive).map_err(|error| match error.kind {
-            ErrorKind::MaxFilesWatch => WatchError::Limit,
-            ErrorKind::PathNotFound => WatchError::Absent,
-            ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => WatchError::Absent,
-            _ => WatchError::Other(error.to_string()),
-        })
+        watcher
+            .watch(directory, RecursiveMode::NonRecursive)
+            .map_err(|error| match error.kind {
+                ErrorKind::MaxFilesWatch => WatchError::Limit,
+                ErrorKind::PathNotFound => WatchError::Absent,
+                ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => WatchError::Absent,
+                _ => WatchError::Other(error.to_string()),
+            })
     }
 }
 
@@ -135,7 +142,10 @@ impl Changes {
 fn change(root: &Path, event: &Event) -> Option<Change> {
     let path = event.paths.first()?;
     let Some(key) = ObjectKey::of(root, path) else {
-        let gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)));
+        let gone = matches!(
+            event.kind,
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+        );
         return (gone && path == root).then_some(Change::BucketGone);
     };
     let cookie = event.tracker();
@@ -161,7 +171,9 @@ mod tests {
     use super::*;
 
     async fn next(changes: &mut Changes) -> Option<Change> {
-        tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(10), changes.next())
+            .await
+            .unwrap()
     }
 
     fn watched(capacity: usize) -> (tempfile::TempDir, Watch, Changes) {
@@ -228,6 +240,9 @@ mod tests {
     #[test]
     fn an_absent_directory_is_not_a_failure() {
         let (directory, watch, _changes) = watched(2);
-        assert!(matches!(watch.add(&directory.path().join("none")), Err(WatchError::Absent)));
+        assert!(matches!(
+            watch.add(&directory.path().join("none")),
+            Err(WatchError::Absent)
+        ));
     }
 }

@@ -16,16 +16,28 @@ const ACCESS_MODE: u32 = 0o3;
 /// The keys below `root` that are open for writing.
 pub(crate) fn open_for_writing(root: &Path) -> HashSet<ObjectKey> {
     let mut open = HashSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else { return open };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return open;
+    };
     for process in processes.flatten() {
-        let is_process = process.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+        let is_process = process
+            .file_name()
+            .as_encoded_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_digit);
         if !is_process {
             continue;
         }
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         for descriptor in descriptors.flatten() {
-            let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-            let Some(key) = ObjectKey::of(root, &target) else { continue };
+            let Ok(target) = fs::read_link(descriptor.path()) else {
+                continue;
+            };
+            let Some(key) = ObjectKey::of(root, &target) else {
+                continue;
+            };
             let info = fs::read_to_string(process.path().join("fdinfo").join(descriptor.file_name()));
             if info.is_ok_and(|info| is_writable(&info)) {
                 open.insert(key);

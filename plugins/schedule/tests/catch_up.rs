@@ -179,7 +179,10 @@ async fn no_missed_slot_is_lost_to_a_failed_attempt() {
         server.stop().await;
         for (record, hour) in machine.records().iter().zip(1..) {
             let line = record.line();
-            assert!(line.starts_with(&format!("f/x 2026-01-01T0{hour}:00:00Z {what}")), "{line}");
+            assert!(
+                line.starts_with(&format!("f/x 2026-01-01T0{hour}:00:00Z {what}")),
+                "{line}"
+            );
         }
     }
 }

@@ -89,6 +89,13 @@ fn aws_cron_day_rules() {
         after,
         &["2026-02-02 09:00 Mon UTC", "2026-03-02 09:00 Mon UTC"],
     );
+    // Saturday the 1st: the Friday before is in another month.
+    check(
+        "cron(0 9 1W * ? *)",
+        Tz::UTC,
+        "2026-07-31T12:00:00Z",
+        &["2026-08-03 09:00 Mon UTC"],
+    );
     check(
         "cron(0 9 28W 2 ? *)",
         Tz::UTC,

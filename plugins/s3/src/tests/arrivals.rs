@@ -78,7 +78,12 @@ async fn a_rename_into_the_bucket_is_told_at_once() {
     // Quiet for long enough already, so its event shows that the watch is set.
     bench.write("old", "x");
     let two_hours_ago = std::time::SystemTime::now() - Duration::from_secs(7_200);
-    File::options().append(true).open(bench.path("old")).unwrap().set_modified(two_hours_ago).unwrap();
+    File::options()
+        .append(true)
+        .open(bench.path("old"))
+        .unwrap()
+        .set_modified(two_hours_ago)
+        .unwrap();
     let server = bench.start().await;
     bench.memory.until_told(&["Put old"]).await;
     bench.send("a", "hello");
@@ -113,7 +118,12 @@ async fn a_name_that_is_taken_back_and_forth_ends_as_it_is() {
     fs::rename(bench.path("a"), bench.path("b")).unwrap();
     bench.memory.until_told(&["Delete a", "Put b"]).await;
     fs::rename(bench.path("b"), bench.path("a")).unwrap();
-    bench.memory.until("a is told again", |events| events.iter().filter(|e| e.key == "a" && e.what == "Put").count() == 2).await;
+    bench
+        .memory
+        .until("a is told again", |events| {
+            events.iter().filter(|e| e.key == "a" && e.what == "Put").count() == 2
+        })
+        .await;
     bench.memory.until_told(&["Delete b"]).await;
     server.stop().await;
 }
@@ -143,13 +153,19 @@ async fn an_overwrite_is_told_again_with_a_larger_sequencer() {
     let server = bench.start().await;
     for (count, content) in ["one", "three", "three"].iter().enumerate() {
         bench.write("a", content);
-        bench.memory.until("it is told", |events| events.len() == count + 1).await;
+        bench
+            .memory
+            .until("it is told", |events| events.len() == count + 1)
+            .await;
     }
     bench.send("a", "four");
     bench.memory.until("it is told", |events| events.len() == 4).await;
     server.stop().await;
     let events = bench.memory.events();
-    assert_eq!(events.iter().map(|event| event.size).collect::<Vec<_>>(), [Some(3), Some(5), Some(5), Some(4)]);
+    assert_eq!(
+        events.iter().map(|event| event.size).collect::<Vec<_>>(),
+        [Some(3), Some(5), Some(5), Some(4)]
+    );
     assert!(events.is_sorted_by(|a, b| a.sequencer.len() == b.sequencer.len() && a.sequencer < b.sequencer));
     assert!(events.iter().all(|event| event.what == "Put"));
 }
@@ -219,18 +235,26 @@ async fn own_ignore_patterns_replace_the_default() {
 #[tokio::test]
 async fn each_binding_has_its_rules_and_its_settle_time() {
     let bench = Bench::new(json!({"rules": [{"prefix": "in/"}, {"suffix": ".csv"}]}))
-        .binding("f/late", json!({"bucket": "inbox", "settle": "300ms", "rules": [{"prefix": "in/"}]}))
+        .binding(
+            "f/late",
+            json!({"bucket": "inbox", "settle": "300ms", "rules": [{"prefix": "in/"}]}),
+        )
         .binding("g/gone", json!({"bucket": "inbox", "event": "s3:ObjectRemoved:Delete"}));
     fs::create_dir_all(bench.path("in")).unwrap();
     let server = bench.start().await;
-    assert!(server.announced[0].text.starts_with("inbox  /") && server.announced[0].text.ends_with("/inbox  (-> f, g)"));
+    assert!(
+        server.announced[0].text.starts_with("inbox  /") && server.announced[0].text.ends_with("/inbox  (-> f, g)")
+    );
     let written = Instant::now();
     for name in ["in/a.csv", "in/b.txt", "c.csv", "in.csv"] {
         bench.write(name, "x");
     }
     bench.memory.until("three events", |events| events.len() == 3).await;
     let recorded = |key: &str| bench.memory.state().contains_key(&format!("seen/inbox/g%2Fgone/{key}"));
-    bench.memory.until("both are recorded", |_| recorded("in/a.csv") && recorded("c.csv")).await;
+    bench
+        .memory
+        .until("both are recorded", |_| recorded("in/a.csv") && recorded("c.csv"))
+        .await;
     bench.remove("in/a.csv");
     bench.remove("c.csv");
     bench.memory.until("three removals", |events| events.len() == 6).await;
@@ -243,7 +267,12 @@ async fn each_binding_has_its_rules_and_its_settle_time() {
     assert_eq!(told("f/on"), ["Delete in/a.csv", "Put in/a.csv"]);
     assert_eq!(told("f/late"), ["Put in/a.csv", "Put in/b.txt"]);
     assert_eq!(told("g/gone"), ["Delete c.csv", "Delete in/a.csv"]);
-    let late = bench.memory.events().into_iter().find(|event| event.binding == "f/late").unwrap();
+    let late = bench
+        .memory
+        .events()
+        .into_iter()
+        .find(|event| event.binding == "f/late")
+        .unwrap();
     assert!(late.at - written >= Duration::from_millis(300));
 }
 
@@ -288,7 +317,10 @@ async fn any_bytes_can_be_a_key() {
     for name in names {
         fs::write(bench.inbox().join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
     }
-    bench.memory.until_told(&["Put a+b%40c", "Put line%0Abreak", "Put %FF%FE", "Put %1B%5B31mred"]).await;
+    bench
+        .memory
+        .until_told(&["Put a+b%40c", "Put line%0Abreak", "Put %FF%FE", "Put %1B%5B31mred"])
+        .await;
     server.stop().await;
     // The keys come back from the state as they were.
     let server = bench.start().await;

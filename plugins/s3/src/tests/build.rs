@@ -41,8 +41,16 @@ fn mistakes(spec: &SourceSpec) -> Vec<String> {
         place
     };
     let errors = config::read(spec).err().map(|errors| errors.0).unwrap_or_default();
-    assert!(errors.iter().all(|error| error.help.as_ref().is_some_and(|help| !help.is_empty())), "each has a help");
-    errors.iter().map(|error| format!("{}: {}", place(error), error.message)).collect()
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.help.as_ref().is_some_and(|help| !help.is_empty())),
+        "each has a help"
+    );
+    errors
+        .iter()
+        .map(|error| format!("{}: {}", place(error), error.message))
+        .collect()
 }
 
 #[test]
@@ -52,7 +60,13 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(buckets[1].path, Path::new("/var/outbox"));
     assert_eq!((buckets[0].listeners.len(), buckets[1].listeners.len()), (2, 0));
     for listener in &buckets[0].listeners {
-        assert_eq!(listener.wants, Wants { created: true, removed: false });
+        assert_eq!(
+            listener.wants,
+            Wants {
+                created: true,
+                removed: false
+            }
+        );
         assert_eq!(listener.settle, Duration::from_millis(500));
         assert_eq!((listener.prefix.as_str(), listener.suffix.as_str()), ("", ""));
     }
@@ -115,7 +129,10 @@ fn mistakes_in_bindings_are_all_found() {
             json!({"bucket": "inbox", "rules": [{"prefix": "a"}, {"prefix": "b"}]}),
             vec!["f/0.rules.1.prefix: a second prefix"],
         ),
-        (json!({"bucket": "inbox", "event": []}), vec!["f/0.event: the list of events is empty"]),
+        (
+            json!({"bucket": "inbox", "event": []}),
+            vec!["f/0.event: the list of events is empty"],
+        ),
         (
             json!({"bucket": 1, "event": ["ObjectCreated:Put", 2]}),
             vec![
@@ -124,10 +141,22 @@ fn mistakes_in_bindings_are_all_found() {
                 "f/0.event.1: text was expected, not a number",
             ],
         ),
-        (json!({"bucket": "inbox", "settle": -1}), vec!["f/0.settle: -1 is not a time"]),
-        (json!({"bucket": "inbox", "settle": "2"}), vec!["f/0.settle: \"2\" is not a time"]),
-        (json!({"bucket": "inbox", "settle": "25h"}), vec!["f/0.settle: the time is longer than a day"]),
-        (json!({"bucket": "inbox", "settle": null}), vec!["f/0.settle: a time was expected, not nothing"]),
+        (
+            json!({"bucket": "inbox", "settle": -1}),
+            vec!["f/0.settle: -1 is not a time"],
+        ),
+        (
+            json!({"bucket": "inbox", "settle": "2"}),
+            vec!["f/0.settle: \"2\" is not a time"],
+        ),
+        (
+            json!({"bucket": "inbox", "settle": "25h"}),
+            vec!["f/0.settle: the time is longer than a day"],
+        ),
+        (
+            json!({"bucket": "inbox", "settle": null}),
+            vec!["f/0.settle: a time was expected, not nothing"],
+        ),
     ];
     for (binding, expected) in cases {
         assert_eq!(mistakes(&spec(buckets(), vec![binding.clone()])), expected, "{binding}");
@@ -139,7 +168,10 @@ fn mistakes_in_settings_are_all_found() {
     let cases = [
         (json!([]), vec!["settings: a map was expected, not a list"]),
         (json!({}), vec!["settings: no \"buckets\""]),
-        (json!({"buckets": null}), vec!["settings.buckets: a map was expected, not nothing"]),
+        (
+            json!({"buckets": null}),
+            vec!["settings.buckets: a map was expected, not nothing"],
+        ),
         (
             json!({"bucket": {}, "buckets": {"A": {"path": "a"}, "b-": {}, "ccc": "ccc"}}),
             vec![
@@ -162,7 +194,9 @@ fn mistakes_in_settings_are_all_found() {
         ),
         (
             json!({"buckets": {"one": {"path": "data"}, "two": {"path": "./x/../data/sub"}, "three": {"path": "database"}}}),
-            vec!["settings.buckets.two.path: the directories of \"one\" and \"two\" are the same or one inside the other"],
+            vec![
+                "settings.buckets.two.path: the directories of \"one\" and \"two\" are the same or one inside the other",
+            ],
         ),
     ];
     for (settings, expected) in cases {
@@ -194,7 +228,10 @@ fn help_names_what_is_known() {
         help(json!({"bucket": "Inbox"})),
         "did you mean \"inbox\"? declared under sources.s3.buckets: \"inbox\" and \"outbox\""
     );
-    assert!(help(json!({"bucket": "inbox", "event": "ObjectCreated:*"})).starts_with("did you mean \"s3:ObjectCreated:*\"?"));
+    assert!(
+        help(json!({"bucket": "inbox", "event": "ObjectCreated:*"}))
+            .starts_with("did you mean \"s3:ObjectCreated:*\"?")
+    );
 }
 
 #[test]
@@ -204,7 +241,10 @@ fn without_settings_a_binding_is_told_how_to_declare_its_bucket() {
     let errors = config::read(&spec).unwrap_err();
     assert_eq!(errors.to_string(), "bucket \"inbox\" is not declared");
     let help = errors.0[0].help.as_deref();
-    assert_eq!(help, Some("declare it: sources: { s3: { buckets: { NAME: { path: ./DIRECTORY } } } }"));
+    assert_eq!(
+        help,
+        Some("declare it: sources: { s3: { buckets: { NAME: { path: ./DIRECTORY } } } }")
+    );
     spec.bindings.clear();
     assert!(config::read(&spec).is_ok_and(|buckets| buckets.is_empty()));
 }

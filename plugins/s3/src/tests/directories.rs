@@ -50,10 +50,16 @@ async fn a_directory_that_is_deleted_and_made_again_is_watched_again() {
         fs::create_dir_all(bench.path("a/b")).unwrap();
         bench.write("a/b/c", "x");
         let rounds = |what: &str, events: &[Emitted]| events.iter().filter(|event| event.what == what).count();
-        bench.memory.until("it is put", |events| rounds("Put", events) == round + 1).await;
+        bench
+            .memory
+            .until("it is put", |events| rounds("Put", events) == round + 1)
+            .await;
         fs::remove_dir_all(bench.path("a")).unwrap();
         if round % 2 == 0 {
-            bench.memory.until("it is removed", |events| rounds("Delete", events) > round / 2).await;
+            bench
+                .memory
+                .until("it is removed", |events| rounds("Delete", events) > round / 2)
+                .await;
         }
     }
     bench.settle("last").await;
@@ -80,7 +86,10 @@ async fn the_bucket_itself_may_go_and_come_back() {
     fs::remove_dir_all(bench.inbox()).unwrap();
     fs::create_dir(bench.inbox()).unwrap();
     bench.write("again", "x");
-    bench.memory.until_told(&["Put again", "Delete kept", "Delete new", "Delete after"]).await;
+    bench
+        .memory
+        .until_told(&["Put again", "Delete kept", "Delete new", "Delete after"])
+        .await;
     bench.settle("last").await;
     server.stop().await;
     assert_eq!(bench.memory.events().len(), 10);

@@ -53,7 +53,12 @@ impl Emitted {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Self {
             binding: binding.as_str().to_owned(),
-            what: text(&record["eventName"]).unwrap().rsplit(':').next().unwrap().to_owned(),
+            what: text(&record["eventName"])
+                .unwrap()
+                .rsplit(':')
+                .next()
+                .unwrap()
+                .to_owned(),
             key: text(&object["key"]).unwrap(),
             size: object["size"].as_u64(),
             etag: text(&object["eTag"]),
@@ -100,7 +105,10 @@ struct Memory {
 
 impl Memory {
     fn new() -> Arc<Self> {
-        Arc::new(Self { stored: Mutex::default(), changed: watch::Sender::new(()) })
+        Arc::new(Self {
+            stored: Mutex::default(),
+            changed: watch::Sender::new(()),
+        })
     }
 
     fn mood(&self, set: impl FnOnce(&mut Mood)) {
@@ -169,13 +177,7 @@ impl Ingress for Memory {
         self.changed.send_replace(());
         Ok(Accepted::Queued(RequestId::random()))
     }
-    async fn skip(
-        &self,
-        _: &BindingId,
-        _: DateTime<Utc>,
-        _: &str,
-        _: Vec<StateWrite>,
-    ) -> Result<(), EmitError> {
+    async fn skip(&self, _: &BindingId, _: DateTime<Utc>, _: &str, _: Vec<StateWrite>) -> Result<(), EmitError> {
         unreachable!("a bucket skips nothing")
     }
     async fn call(&self, _: &BindingId, _: Event) -> Result<Reply, CallError> {
@@ -194,7 +196,11 @@ impl StateStore for Memory {
     }
     async fn scan(&self, namespace: &str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
         assert_eq!(namespace, "s3");
-        Ok(self.state().into_iter().filter(|(key, _)| key.starts_with(prefix)).collect())
+        Ok(self
+            .state()
+            .into_iter()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .collect())
     }
     async fn write(&self, namespace: &str, state: Vec<StateWrite>) -> Result<(), StateError> {
         assert_eq!(namespace, "s3");
@@ -216,8 +222,12 @@ struct Bench {
 impl Bench {
     /// With one binding, `f/on`, for all events, with a short settle time and `extra` fields.
     fn new(extra: Value) -> Self {
-        let mut config = json!({"bucket": "inbox", "event": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"], "settle": 0.05});
-        config.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let mut config =
+            json!({"bucket": "inbox", "event": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"], "settle": 0.05});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         let bench = Self {
             directory: tempfile::tempdir().unwrap(),
             settings: json!({}),
@@ -265,10 +275,17 @@ impl Bench {
 
     fn source(&self) -> S3Source {
         let mut bucket = json!({"path": "inbox"});
-        bucket.as_object_mut().unwrap().extend(self.settings.as_object().unwrap().clone());
+        bucket
+            .as_object_mut()
+            .unwrap()
+            .extend(self.settings.as_object().unwrap().clone());
         let spec = SourceSpec {
             settings: Some(json!({"buckets": {"inbox": bucket}})),
-            bindings: self.bindings.iter().map(|(id, config)| binding(id, config.clone())).collect(),
+            bindings: self
+                .bindings
+                .iter()
+                .map(|(id, config)| binding(id, config.clone()))
+                .collect(),
             base: self.directory.path().to_path_buf(),
             timezone: None,
         };
@@ -287,7 +304,11 @@ impl Bench {
             shutdown: shutdown.clone(),
             clock: Clock::system(),
         };
-        Server { task: tokio::spawn(source.run(context)), shutdown, announced }
+        Server {
+            task: tokio::spawn(source.run(context)),
+            shutdown,
+            announced,
+        }
     }
 
     /// Sends a file that is complete and waits for its event: what was wrongly due before it has been emitted too.
@@ -307,12 +328,20 @@ struct Server {
 impl Server {
     async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("the source ends").unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("the source ends")
+            .unwrap()
+            .unwrap();
     }
 }
 
 fn binding(id: &str, config: Value) -> BindingSpec {
-    BindingSpec { id: BindingId::from_text(id), config, invoke: None }
+    BindingSpec {
+        id: BindingId::from_text(id),
+        config,
+        invoke: None,
+    }
 }
 
 /// The encoded keys of all objects under a directory.

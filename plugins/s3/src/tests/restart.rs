@@ -13,7 +13,10 @@ async fn a_start_tells_what_came_changed_and_went_and_nothing_twice() {
         bench.write(name, "x");
     }
     let server = bench.start().await;
-    bench.memory.until_told(&["Put same", "Put changed", "Put in/removed"]).await;
+    bench
+        .memory
+        .until_told(&["Put same", "Put changed", "Put in/removed"])
+        .await;
     server.stop().await;
 
     bench.write("changed", "longer");
@@ -51,7 +54,14 @@ async fn on_start_ignore_takes_what_is_there_as_seen() {
     server.stop().await;
     assert_eq!(bench.memory.told("f/on"), ["Put live", "Put last", "Delete old"]);
     let state: Vec<String> = bench.memory.state().into_keys().collect();
-    assert_eq!(state, ["seen/inbox/f%2Fon/came", "seen/inbox/f%2Fon/last", "seen/inbox/f%2Fon/live"]);
+    assert_eq!(
+        state,
+        [
+            "seen/inbox/f%2Fon/came",
+            "seen/inbox/f%2Fon/last",
+            "seen/inbox/f%2Fon/live"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -98,10 +108,16 @@ async fn a_crash_between_two_bindings_leaves_the_second_to_be_told() {
 #[tokio::test]
 async fn a_binding_that_only_wants_removals_remembers_what_was_there() {
     let mut bench = Bench::new(json!({}));
-    bench.bindings = vec![("f/on", json!({"bucket": "inbox", "event": "s3:ObjectRemoved:*", "settle": 0}))];
+    bench.bindings = vec![(
+        "f/on",
+        json!({"bucket": "inbox", "event": "s3:ObjectRemoved:*", "settle": 0}),
+    )];
     bench.write("a", "x");
     let server = bench.start().await;
-    bench.memory.until("it is recorded", |_| bench.memory.state().len() == 1).await;
+    bench
+        .memory
+        .until("it is recorded", |_| bench.memory.state().len() == 1)
+        .await;
     server.stop().await;
     bench.remove("a");
     let server = bench.start().await;
@@ -150,7 +166,13 @@ async fn a_damaged_state_entry_costs_one_event_more() {
     let server = bench.start().await;
     bench.settle("a").await;
     server.stop().await;
-    bench.memory.stored.lock().unwrap().state.insert("seen/inbox/f%2Fon/a".into(), b"\xff".to_vec());
+    bench
+        .memory
+        .stored
+        .lock()
+        .unwrap()
+        .state
+        .insert("seen/inbox/f%2Fon/a".into(), b"\xff".to_vec());
     let server = bench.start().await;
     bench.memory.until("it is told again", |events| events.len() == 2).await;
     server.stop().await;

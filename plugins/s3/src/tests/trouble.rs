@@ -13,7 +13,10 @@ async fn an_event_that_cannot_be_stored_is_tried_again() {
     let started = Instant::now();
     bench.send("a", "x");
     bench.memory.until_told(&["Put a"]).await;
-    assert!(started.elapsed() >= Duration::from_millis(700), "waits of 100, 200 and 400 ms");
+    assert!(
+        started.elapsed() >= Duration::from_millis(700),
+        "waits of 100, 200 and 400 ms"
+    );
     server.stop().await;
     assert_eq!(bench.memory.told("f/on"), ["Put a"]);
 }
@@ -74,7 +77,12 @@ async fn when_changes_are_lost_a_scan_finds_all_and_tells_nothing_twice() {
     for i in 0..150 {
         bench.remove(&format!("{}/{i}", i % 7));
     }
-    bench.memory.until("150 removals", |events| events.iter().filter(|e| e.what == "Delete").count() == 150).await;
+    bench
+        .memory
+        .until("150 removals", |events| {
+            events.iter().filter(|e| e.what == "Delete").count() == 150
+        })
+        .await;
     bench.settle("last").await;
     server.stop().await;
     let told: HashSet<String> = bench.memory.told("f/on").into_iter().collect();
@@ -93,12 +101,20 @@ async fn a_writer_whose_events_are_lost_is_not_told_early() {
             bench.write(&format!("{round}-{i}"), "x");
         }
         let expected = usize::try_from((round + 1) * 20).unwrap();
-        bench.memory.until("the round is told", |events| events.len() == expected).await;
+        bench
+            .memory
+            .until("the round is told", |events| events.len() == expected)
+            .await;
     }
     drop(file);
     bench.memory.until_told(&["Put slow"]).await;
     server.stop().await;
-    let slow: Vec<Emitted> = bench.memory.events().into_iter().filter(|event| event.key == "slow").collect();
+    let slow: Vec<Emitted> = bench
+        .memory
+        .events()
+        .into_iter()
+        .filter(|event| event.key == "slow")
+        .collect();
     assert_eq!(slow.iter().map(|event| event.size).collect::<Vec<_>>(), [Some(5)]);
 }
 
