@@ -20,10 +20,17 @@ const BATCHES: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Finding {
     Objects(Vec<(ObjectKey, Identity)>),
-    /// The walk is over. `unwatched`: the kernel's limit left directories without a watch.
-    End {
-        unwatched: bool,
-    },
+    /// The walk is over.
+    End(Walked),
+}
+
+/// How far a walk came.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// The kernel's limit left directories without a watch.
+    pub(crate) unwatched: bool,
+    /// Some directories could not be read just now; looking again may help.
+    pub(crate) incomplete: bool,
 }
 
 /// What to walk over, and with what.
@@ -50,27 +57,27 @@ impl Walk {
                     let _ = sender.blocking_send(Finding::Objects(std::mem::take(&mut batch)));
                 }
             };
-            let unwatched = self.over(from, || sender.is_closed(), found);
+            let walked = self.over(from, || sender.is_closed(), found);
             let _ = sender.blocking_send(Finding::Objects(batch));
-            let _ = sender.blocking_send(Finding::End { unwatched });
+            let _ = sender.blocking_send(Finding::End(walked));
         });
         receiver
     }
 
-    /// Calls `found` for each object, until it should `stop`. Returns whether directories stay without a watch.
+    /// Calls `found` for each object, until it should `stop`.
     pub(crate) fn over(
         &self,
         from: Vec<Option<ObjectKey>>,
         stop: impl Fn() -> bool,
         mut found: impl FnMut(ObjectKey, Identity),
-    ) -> bool {
-        let mut unwatched = false;
+    ) -> Walked {
+        let mut walked = Walked::default();
         let mut directories = from;
         while let Some(directory) = directories.pop().filter(|_| !stop()) {
-            if let Some(watch) = self.watch.as_ref().filter(|_| !unwatched) {
+            if let Some(watch) = self.watch.as_ref().filter(|_| !walked.unwatched) {
                 match watch.add(&self.tree.path_of(directory.as_ref())) {
                     Ok(()) | Err(WatchError::Absent) => {}
-                    Err(WatchError::Limit) => unwatched = true,
+                    Err(WatchError::Limit) => walked.unwatched = true,
                     Err(WatchError::Other(error)) => self.report("watch", directory.as_ref(), &error),
                 }
             }
@@ -78,7 +85,7 @@ impl Walk {
                 Ok(entries) => entries,
                 Err(error) => {
                     self.report("read", directory.as_ref(), &error.to_string());
-                    unwatched |= is_exhaustion(&error);
+                    walked.incomplete |= error.kind() != io::ErrorKind::PermissionDenied;
                     continue;
                 }
             };
@@ -94,7 +101,7 @@ impl Walk {
                 }
             }
         }
-        unwatched
+        walked
     }
 
     fn report(&self, what: &str, directory: Option<&ObjectKey>, error: &str) {
@@ -104,12 +111,4 @@ impl Walk {
             self.bucket
         ));
     }
-}
-
-/// Whether looking again later may help: the process has no file descriptor left.
-fn is_exhaustion(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -295,7 +295,7 @@ impl Session {
                     }
                 }
             }
-            Some(Finding::End { unwatched }) => {
+            Some(Finding::End(walked)) => {
                 let whole = self.scan.take().is_some_and(|scan| scan.whole);
                 self.last_scan = Instant::now();
                 // When the directory is gone, the walk has met nothing, and that says nothing about the objects.
@@ -304,7 +304,8 @@ impl Session {
                         self.tracker.gone(&key, Instant::now(), Removal::Missed, true);
                     }
                 }
-                if unwatched && !self.polling {
+                self.crowded |= walked.incomplete;
+                if walked.unwatched && !self.polling {
                     self.poll("the limit on watches is reached; raise the sysctl fs.inotify.max_user_watches");
                 }
             }

@@ -2,6 +2,9 @@
 //!
 //! An object goes from *writing* to *quiet* when its writer closes it, and back when it is written again. It is due
 //! for the bindings of one settle time after another as the quiet goes on, so there is at most one timer an object.
+//!
+//! A file that was opened to be made, or written, waits for its close however long that takes. The kernel tells no
+//! close of a name made by opening it for reading (a lock file), or of `truncate` by path: those wait for a start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

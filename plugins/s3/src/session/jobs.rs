@@ -9,7 +9,7 @@ use super::Session;
 use crate::delivery::{After, Done, Job};
 use crate::key::ObjectKey;
 use crate::tracker::{Due, How, Removal, What};
-use crate::tree::Look;
+use crate::tree::{Identity, Look};
 use crate::writers;
 
 /// What a task has done.

@@ -1,0 +1,8 @@
+//! End-to-end tests: the real binary, real files, real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod house;
+mod smoke;

@@ -1,0 +1,25 @@
+//! Starting the program and talking to it.
+
+mod http;
+mod server;
+
+pub use http::{Answer, get, invoke, invoke_event, post, request};
+pub use server::{Project, Server, command};
+
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to come true. Generous: the machine may be busy; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
