@@ -1,8 +1,10 @@
 //! Starting the program and talking to it.
 
+mod functions;
 mod http;
 mod server;
 
+pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request};
 pub use server::{Project, Server, command};
 

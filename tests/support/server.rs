@@ -74,13 +74,13 @@ impl Project {
 
     /// As [`Project::up`], with more arguments.
     pub fn up_with(&self, arguments: &[&str]) -> Server {
-        let mut child = command(&["up", "hikigane.yaml", "--endpoint", "127.0.0.1:0", "--json"])
-            .args(arguments)
-            .current_dir(self.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.up_as(command(&["up", "hikigane.yaml", "--endpoint", "127.0.0.1:0", "--json"]).args(arguments))
+    }
+
+    /// Starts the server by a command of the test's own, which must ask for `--json`.
+    pub fn up_as(&self, command: &mut Command) -> Server {
+        let mut child =
+            command.current_dir(self.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();

@@ -23,6 +23,8 @@ let handler;
 let handlerThis;
 /** The invocation that runs, for log lines; `undefined` during initialisation. */
 let requestId;
+/** The trace header that process.env shows: writing there is slow, and most invocations have none. */
+let shownTrace = "";
 /** Ends a callback-style invocation when the event loop has drained. */
 let onDrained;
 
@@ -336,11 +338,8 @@ const finish = (value) => {
 function invoke(payload, id, arn, deadline, clientContext, trace) {
   requestId = id;
   onDrained = undefined;
-  const { process } = globalThis;
-  if (trace === "") {
-    delete process.env._X_AMZN_TRACE_ID;
-  } else {
-    process.env._X_AMZN_TRACE_ID = trace;
+  if (trace !== shownTrace) {
+    showTrace(trace);
   }
   let returned;
   try {
@@ -354,6 +353,16 @@ function invoke(payload, id, arn, deadline, clientContext, trace) {
   } catch (error) {
     return fail(error);
   }
+}
+
+function showTrace(trace) {
+  const { env } = globalThis.process;
+  if (trace === "") {
+    delete env._X_AMZN_TRACE_ID;
+  } else {
+    env._X_AMZN_TRACE_ID = trace;
+  }
+  shownTrace = trace;
 }
 
 function isThenable(value) {

@@ -1,6 +1,8 @@
 //! Running functions: at once for a caller that waits, or through the queue.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -223,15 +225,14 @@ impl Router {
             attempt: 1,
         };
         let router = self.clone();
-        // A task of its own: on AWS, too, an invocation ends when it ends, whether or not somebody still waits for it.
-        let run = self.running.spawn(async move {
+        let run = self.running.track_future(async move {
             let (request_id, version) = (order.invocation.request_id.clone(), order.spec.version.clone());
             let completed = router.run(order, permit).await.map_err(InvokeError::Unavailable)?;
             let log = completed.run.log.clone();
             router.history.record(completed.run);
             Ok(Invoked { request_id, version, report: completed.report, log })
         });
-        run.await.unwrap_or_else(|_| Err(InvokeError::Unavailable("the invocation was lost inside the server".into())))
+        Unabandoned(Some(Box::pin(run))).await
     }
 
     pub(crate) async fn enqueue(
@@ -316,6 +317,31 @@ impl Router {
     /// Waits until every invocation that runs has ended.
     pub async fn drained(&self) {
         self.running.wait().await;
+    }
+}
+
+/// A future that is finished in the background when its caller leaves: on AWS, too, an invocation ends when it ends, whether or not somebody
+/// still waits for it. While somebody waits, it runs in the caller's own task, which spares two hand-overs between threads.
+struct Unabandoned<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Future for Unabandoned<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let polled = future.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Unabandoned<T> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
     }
 }
 

@@ -104,6 +104,8 @@ pub(crate) async fn run(
     }
     session.look_at_directory();
     session.serve().await;
+    // When the source has ended, nothing of it emits any more.
+    session.jobs.shutdown().await;
     Ok(())
 }
 
@@ -160,7 +162,7 @@ impl Session {
         loop {
             self.start_due();
             self.start_scan();
-            let due = self.tracker.next_due().filter(|_| self.jobs.len() < self.limits.jobs);
+            let due = self.next_start();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(finished) = self.jobs.join_next() => self.finished(finished.ok()),

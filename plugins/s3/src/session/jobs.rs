@@ -12,6 +12,9 @@ use crate::tracker::{Due, How, Removal, What};
 use crate::tree::{Identity, Look};
 use crate::writers;
 
+/// Due objects looked at before anything else gets its turn.
+const DUE_AT_ONCE: usize = 256;
+
 /// What a task has done.
 pub(super) enum Finished {
     Job(ObjectKey, Done),
@@ -23,7 +26,10 @@ impl Session {
     /// Starts what is due, as far as there is room.
     pub(super) fn start_due(&mut self) {
         let now = Instant::now();
-        while self.jobs.len() < self.limits.jobs {
+        for _ in 0..DUE_AT_ONCE {
+            if self.jobs.len() >= self.limits.jobs {
+                break;
+            }
             let checked = self.checked.pop_front();
             let is_checked = checked.is_some();
             let Some(Due { key, what }) = checked.or_else(|| self.tracker.take_due(now)) else {
@@ -42,6 +48,19 @@ impl Session {
                 let writing = writers::open_for_writing(&root);
                 Finished::Check(doubtful, writing)
             });
+        }
+    }
+
+    /// When there is something to start.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        if self.jobs.len() >= self.limits.jobs {
+            // Each job that ends is a reason to look again.
+            return None;
+        }
+        if self.checked.is_empty() {
+            self.tracker.next_due()
+        } else {
+            Some(Instant::now())
         }
     }
 
