@@ -197,12 +197,18 @@ functions:
   echo:
     code: ./echo.mjs
     events:
-      - http: GET /items/{id}
-      - http: GET /items/special
-      - http: POST /items/{id}/parts/{part}
-      - http: GET /files/{proxy+}
-      - http: ANY /any
-      - http: POST /later/{id}
+      - name: item
+        http: GET /items/{id}
+      - name: special
+        http: GET /items/special
+      - name: part
+        http: POST /items/{id}/parts/{part}
+      - name: files
+        http: GET /files/{proxy+}
+      - name: any
+        http: ANY /any
+      - name: later
+        http: POST /later/{id}
         invoke: async
   broken:
     code: ./broken.mjs
@@ -383,7 +389,7 @@ functions:
         slots_once_there_are(3, &server, "nightly"),
         [
             "2026-03-28T01:30:00Z",
-            "2026-03-29T01:00:00Z 2026-03-29T02:30:00 does not exist: clocks go forward in Europe/Paris",
+            "2026-03-29T00:59:59Z 2026-03-29 02:30:00 does not exist: clocks go forward in Europe/Paris",
             "2026-03-30T00:30:00Z",
         ]
     );

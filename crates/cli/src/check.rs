@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use hikigane_executor::{EnvironmentSpec, Executor, LogSink, StartError};
-use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
+use hikigane_manifest::{Diagnostic, Loaded, Report};
 use hikigane_model::{FunctionConfig, Outcome, Qualifier};
 use hikigane_trigger::TriggerPlugin;
 
@@ -65,13 +65,8 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
                 && let Some(message) = start(&executor, config).await
             {
                 let message = format!("function \"{}\" does not start: {message}", config.name);
-                warnings.push(Diagnostic {
-                    severity: Severity::Warning,
-                    file: loaded.manifest.path.display().to_string(),
-                    location: None,
-                    message,
-                    help: None,
-                });
+                let help = "the server starts all the same, and each invocation answers with this error".to_owned();
+                warnings.push(loaded.warning(&config.name, message, Some(help)));
             }
         }
         Ok(warnings)

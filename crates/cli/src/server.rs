@@ -33,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Server {
     router: Arc<Router>,
     store: Arc<SqliteStore>,
+    gate: Arc<Gate>,
     sources: Vec<(&'static str, Box<dyn Source>)>,
     listener: TcpListener,
     clock: Clock,
@@ -53,11 +54,6 @@ impl Server {
             format!("the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)")
         })?;
         let address = listener.local_addr()?;
-        let mut sources = loaded.sources;
-        let mut announcements = Vec::new();
-        for (_, source) in &mut sources {
-            announcements.extend(source.open(&clock).await?);
-        }
         let store = Arc::new(SqliteStore::open(data)?);
         let executor = executor(data.join("tmp"), Some(address), SPARES)?;
         let functions = loaded.manifest.functions.into_iter();
@@ -73,14 +69,20 @@ impl Server {
             clock: clock.clone(),
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
         });
-        Ok(Self { router, store, sources, listener, clock, test_mode, address, announcements })
+        let gate = Arc::new(Gate(router.clone()));
+        let mut sources = loaded.sources;
+        let mut announcements = Vec::new();
+        for (kind, source) in &mut sources {
+            announcements.extend(source.open(&clock, &PluginState::new(kind, gate.clone())).await?);
+        }
+        Ok(Self { router, store, gate, sources, listener, clock, test_mode, address, announcements })
     }
 
     /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let sources_end = CancellationToken::new();
         let endpoint_end = CancellationToken::new();
-        let gate = Arc::new(Gate(self.router.clone()));
+        let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
         let endpoint = Endpoint::new(self.router.clone(), self.test_mode).serve(self.listener, endpoint_end.clone());
         let mut endpoint = tokio::spawn(endpoint);

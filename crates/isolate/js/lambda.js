@@ -201,7 +201,7 @@ function initError(error) {
   if (name === "SyntaxError") {
     return new RuntimeError("Runtime.UserCodeSyntaxError", `SyntaxError: ${message}`, text(read(error, "stack")));
   }
-  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND") {
+  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND" || StringPrototypeStartsWith(message, "Cannot find module '")) {
     return new RuntimeError("Runtime.ImportModuleError", `Error: ${message}`, text(read(error, "stack")));
   }
   return error;

@@ -139,7 +139,7 @@ impl JsEnvironment {
         self.buffers.set_limit(limit);
         let permissions = crate::permissions::of(init)
             .map_err(|message| Failure { json: error_json("Runtime.InvalidPermissions", &message), reusable: false })?;
-        self.loader.set_permissions(permissions.clone());
+        self.loader.set_scope(&init.root, permissions.clone());
         self.runtime.op_state().borrow_mut().put::<PermissionsContainer>(permissions);
 
         let json = serde_json::to_string(init)
@@ -180,7 +180,12 @@ impl JsEnvironment {
             return Step::Returned(utf8(scope, result));
         };
         scope.perform_microtask_checkpoint();
-        settled(scope, promise).unwrap_or_else(|| Step::Pending(v8::Global::new(scope, promise)))
+        if let Some(step) = settled(scope, promise) {
+            return step;
+        }
+        // Its rejection, should it come, is answered: it is not one that nobody handles.
+        promise.mark_as_handled();
+        Step::Pending(v8::Global::new(scope, promise))
     }
 
     /// Drives the event loop until the call is over.

@@ -1,7 +1,8 @@
 //! Finding and loading a function's modules, by Node.js's rules.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use deno_core::{
 };
 use deno_error::JsErrorBox;
 use deno_node::NodeExtInitServices;
-use deno_permissions::PermissionsContainer;
+use deno_permissions::{OpenAccessKind, PermissionsContainer};
 use deno_resolver::cache::ParsedSourceCache;
 use deno_resolver::cjs::analyzer::{DenoAstModuleExportAnalyzer, DenoCjsCodeAnalyzer, NullNodeAnalysisCache};
 use deno_resolver::cjs::{CjsTracker, IsCjsResolutionMode};
@@ -74,26 +75,33 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
     let exports = CjsModuleExportAnalyzer::new(analyzer, checker.clone(), resolver.clone(), npm, packages.clone(), RealSys);
     let translator = NodeCodeTranslator::new(Arc::new(exports), NodeCodeTranslatorMode::ModuleLoader);
     let files = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), RealSys);
+    let scope = Rc::new(RefCell::new(Scope { root: PathBuf::new(), permissions: crate::permissions::none() }));
     let services = NodeExtInitServices {
-        node_require_loader: Rc::new(RequireLoader { tracker }),
+        node_require_loader: Rc::new(RequireLoader { tracker, scope: scope.clone() }),
         node_resolver: resolver.clone(),
         pkg_json_resolver: packages,
         sys: RealSys,
     };
-    (Rc::new(Loader { resolver, files: Rc::new(files), permissions: std::cell::RefCell::new(crate::permissions::none()) }), services)
+    (Rc::new(Loader { resolver, files: Rc::new(files), scope }), services)
 }
 
 /// Loads ES modules, and CommonJS that an ES module imports.
 pub struct Loader {
     resolver: Resolver,
     files: Rc<DenoNpmModuleLoader<RealSys>>,
-    permissions: std::cell::RefCell<PermissionsContainer>,
+    scope: Rc<RefCell<Scope>>,
+}
+
+/// Where a function's modules may lie; nowhere, until the function is known.
+struct Scope {
+    root: PathBuf,
+    permissions: PermissionsContainer,
 }
 
 impl Loader {
-    /// Sets what may be read.
-    pub fn set_permissions(&self, permissions: PermissionsContainer) {
-        *self.permissions.borrow_mut() = permissions;
+    /// Sets where the code lies and what may be read.
+    pub fn set_scope(&self, root: &Path, permissions: PermissionsContainer) {
+        *self.scope.borrow_mut() = Scope { root: root.to_owned(), permissions };
     }
 }
 
@@ -111,7 +119,12 @@ impl ModuleLoader for Loader {
             .into_url()
             .map_err(JsErrorBox::from_err)?;
         match url.scheme() {
-            "file" | "node" => Ok(url),
+            "node" => Ok(url),
+            // The walk up through the `node_modules` of all parents must not find what lies outside.
+            "file" if self.scope.borrow().permissions.check_open(Cow::Owned(file(&url)?), OpenAccessKind::Read, None).is_err() => {
+                Err(JsErrorBox::type_error(format!("Cannot find module '{specifier}' imported from {referrer}")))
+            }
+            "file" => Ok(url),
             scheme => Err(JsErrorBox::new(
                 "TypeError",
                 format!("only file: and node: modules can be imported in a function, not {scheme}: ({url})"),
@@ -123,12 +136,11 @@ impl ModuleLoader for Loader {
         let specifier = specifier.clone();
         let referrer = referrer.map(|referrer| referrer.specifier.clone());
         let files = self.files.clone();
-        let permissions = self.permissions.borrow().clone();
+        let permissions = self.scope.borrow().permissions.clone();
         ModuleLoadResponse::Async(Box::pin(async move {
-            let path = deno_core::url::Url::to_file_path(&specifier)
-                .map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {specifier}")))?;
+            let path = file(&specifier)?;
             permissions
-                .check_open(Cow::Borrowed(&path), deno_permissions::OpenAccessKind::Read, Some("import"))
+                .check_open(Cow::Borrowed(&path), OpenAccessKind::Read, Some("import"))
                 .map_err(JsErrorBox::from_err)?;
             let media_type = MediaType::from_specifier(&specifier);
             if media_type.is_typed() && !is_in_node_modules(&path) {
@@ -164,6 +176,10 @@ impl ModuleLoader for Loader {
     }
 }
 
+fn file(url: &Url) -> Result<PathBuf, JsErrorBox> {
+    url.to_file_path().map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {url}")))
+}
+
 fn is_in_node_modules(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "node_modules")
 }
@@ -171,12 +187,13 @@ fn is_in_node_modules(path: &Path) -> bool {
 /// How `require()` reads files.
 struct RequireLoader {
     tracker: Tracker,
+    scope: Rc<RefCell<Scope>>,
 }
 
 impl deno_node::NodeRequireLoader for RequireLoader {
     fn ensure_read_permission<'a>(&self, permissions: &mut PermissionsContainer, path: Cow<'a, Path>) -> Result<Cow<'a, Path>, JsErrorBox> {
         permissions
-            .check_open(path, deno_permissions::OpenAccessKind::Read, Some("require"))
+            .check_open(path, OpenAccessKind::Read, Some("require"))
             .map(|path| path.into_path())
             .map_err(JsErrorBox::from_err)
     }
@@ -189,6 +206,11 @@ impl deno_node::NodeRequireLoader for RequireLoader {
         }
         let specifier = Url::from_file_path(path).map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
         Ok(strip_types(specifier, text.into(), media_type)?.into())
+    }
+
+    fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
+        let root = &self.scope.borrow().root;
+        deno_node::default_resolve_require_node_module_paths(from).into_iter().filter(|path| Path::new(path).starts_with(root)).collect()
     }
 
     fn is_maybe_cjs(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {

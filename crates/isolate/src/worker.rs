@@ -23,6 +23,8 @@ const OVERHEAD: usize = 384 * 1024 * 1024;
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn worker_main() -> Result<(), String> {
     die_with_parent()?;
+    // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
+    let _ = rustix::thread::set_name(c"hikigane-worker");
     JsRuntime::init_platform(None);
     let socket = take_socket()?;
     memory::tell_end_to(socket.as_raw_fd());

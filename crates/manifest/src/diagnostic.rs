@@ -236,7 +236,7 @@ impl Source {
 
     /// The part of `span` on its first line, without white space at the end. `before` is a location further up, from
     /// which columns are counted: a line of a megabyte may hold thousands of mistakes.
-    fn locate(self: &Arc<Self>, span: Span, before: Option<&Location>) -> Location {
+    pub(crate) fn locate(self: &Arc<Self>, span: Span, before: Option<&Location>) -> Location {
         let line = self.line(span.start);
         let line_start = self.line_starts.get(line - 1).copied().unwrap_or(0);
         let next_line = self.line_starts.get(line).copied().unwrap_or(self.text.len());

@@ -23,6 +23,7 @@ mod units;
 mod variables;
 mod yaml;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -49,6 +50,22 @@ pub struct Loaded {
     pub sources: Vec<(&'static str, Box<dyn Source>)>,
     /// What is legal and still looks wrong.
     pub warnings: Report,
+    /// The file as it was named, and where in it each function begins.
+    file: String,
+    places: HashMap<FunctionName, Location>,
+}
+
+impl Loaded {
+    /// A warning about a function, found after loading, with the function's name as its place.
+    pub fn warning(&self, function: &FunctionName, message: String, help: Option<String>) -> Diagnostic {
+        Diagnostic {
+            severity: Severity::Warning,
+            file: self.file.clone(),
+            location: self.places.get(function).cloned(),
+            message,
+            help,
+        }
+    }
 }
 
 impl fmt::Debug for Loaded {
@@ -126,6 +143,7 @@ pub fn load(
         }
         Some(document)
     });
+    let places = document.as_ref().map(|document| places(document, &source)).unwrap_or_default();
     let loaded = document.map(|document| assemble(&document, absolute, base, plugins, &mut problems));
     let report = problems.finish();
     match loaded {
@@ -133,9 +151,18 @@ pub fn load(
             manifest,
             sources,
             warnings: report,
+            file: path.display().to_string(),
+            places,
         }),
         _ => Err(report),
     }
+}
+
+/// Where each function's name stands.
+fn places(document: &Document, source: &Arc<diagnostic::Source>) -> HashMap<FunctionName, Location> {
+    let names = document.functions.value().into_iter().flat_map(|functions| &functions.0);
+    let places = names.filter_map(|(name, _)| Some((FunctionName::new(&name.value).ok()?, source.locate(name.span, None))));
+    places.collect()
 }
 
 /// The file's text, within [`yaml::MAX_BYTES`].

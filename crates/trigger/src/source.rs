@@ -26,8 +26,9 @@ pub trait TriggerPlugin: Send + Sync {
 pub trait Source: Send {
     /// What it will claim when it opens.
     fn resources(&self) -> Vec<Resource>;
-    /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to.
-    async fn open(&mut self, clock: &Clock) -> Result<Vec<Announcement>, SourceError>;
+    /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to; what happens from
+    /// now on is the source's, though it is emitted only when it runs.
+    async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError>;
     /// Emits events until `context.shutdown` fires, then ends. An error ends the server with a message.
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError>;
 }

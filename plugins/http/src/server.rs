@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, Resource, Source, SourceError};
+use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, PluginState, Resource, Source, SourceError};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -82,7 +82,7 @@ impl Source for HttpSource {
         vec![Resource::Listen(self.listen)]
     }
 
-    async fn open(&mut self, _clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
+    async fn open(&mut self, _clock: &Clock, _state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         let listener = TcpListener::bind(self.listen)
             .await
             .map_err(|error| cannot_listen(self.listen, &error))?;

@@ -79,16 +79,16 @@ pub(crate) enum After {
 /// Delivers the events of one bucket. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Delivery {
-    pub(crate) bucket: Arc<Bucket>,
-    pub(crate) tree: Tree,
-    pub(crate) events: EventSink,
-    pub(crate) state: PluginState,
-    pub(crate) clock: Clock,
+    bucket: Arc<Bucket>,
+    tree: Tree,
+    events: EventSink,
+    state: PluginState,
+    clock: Clock,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) sequencer: Arc<Sequencer>,
+    sequencer: Arc<Sequencer>,
     pub(crate) reports: Arc<Reports>,
     readers: Arc<Semaphore>,
-    /// One retries at a time, and those that follow wait in line: events keep their order through a full disk.
+    /// One retries at a time, and those that follow wait in line: a full disk is not asked by all of them.
     retries: Arc<Semaphore>,
 }
 

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_trigger::{
-    Announcement, Clock, Context, Resource, Source, SourceError, SourceSpec, SpecErrors, TriggerPlugin, async_trait,
+    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors, TriggerPlugin, async_trait,
 };
 use schemars::Schema;
 use tokio::task::JoinSet;
@@ -102,7 +102,7 @@ impl Source for S3Source {
             .collect()
     }
 
-    async fn open(&mut self, _clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
+    async fn open(&mut self, _clock: &Clock, _state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         let mut announcements = Vec::new();
         let mut roots: Vec<(String, PathBuf)> = Vec::new();
         for bucket in &self.buckets {

@@ -5,21 +5,15 @@ use chrono_tz::Tz;
 use hikigane_trigger::Announcement;
 
 use crate::config::Binding;
-use crate::schedule::in_words;
 
 /// The schedule's line: its binding, its expression, and when it fires next.
-pub(crate) fn announce(binding: &Binding, now: DateTime<Utc>) -> Announcement {
-    let next = match (
-        binding.expression.rate(),
-        binding.expression.next_after(now, binding.timezone),
-    ) {
-        // When the count began is in the durable state, which is not open yet.
-        (Some(every), _) => format!("next within {}", in_words(every)),
-        (None, Some(at)) => {
+pub(crate) fn announce(binding: &Binding, next: Option<DateTime<Utc>>) -> Announcement {
+    let next = match next {
+        Some(at) => {
             let here = Local.offset_from_utc_datetime(&at.naive_utc()).fix();
             format!("next {}", local_and_own(at, binding.timezone, here))
         }
-        (None, None) => "does not fire any more".to_owned(),
+        None => "does not fire any more".to_owned(),
     };
     Announcement {
         label: "schedule",

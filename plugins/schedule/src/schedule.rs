@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use hikigane_trigger::model::{BindingId, Event, StateWrite};
-use hikigane_trigger::{Context, EmitError};
+use hikigane_trigger::{Clock, Context, EmitError};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -55,11 +55,11 @@ pub(crate) struct Lateness {
 }
 
 impl Lateness {
-    /// The rule for a source that starts now.
-    pub fn new(context: &Context) -> Self {
+    /// The rule for a source that was opened at `started`.
+    pub fn new(clock: &Clock, started: DateTime<Utc>) -> Self {
         Self {
-            started: context.clock.now(),
-            is_virtual: context.clock.is_virtual(),
+            started,
+            is_virtual: clock.is_virtual(),
         }
     }
 
@@ -128,6 +128,17 @@ impl Schedule {
     /// Its durable state as it is now.
     pub fn state(&self) -> StateWrite {
         self.state_after(self.decided)
+    }
+
+    /// The next time after `now` at which it fires.
+    pub fn next_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut after = now;
+        loop {
+            match self.slot_after(after)? {
+                Slot::Fires(at) => return Some(at),
+                Slot::Gap(gap) => after = gap.at,
+            }
+        }
     }
 
     /// When [`Self::decide`] has something to do; `None`: never again.

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hikigane_trigger::model::StateWrite;
-use hikigane_trigger::{Announcement, Clock, Context, Resource, Source, SourceError, StateError, async_trait};
+use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError, StateError, async_trait};
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
@@ -16,11 +16,17 @@ use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
 pub(crate) struct ScheduleSource {
     settings: Settings,
     bindings: Vec<Binding>,
+    /// Slots from here on are decided by this source.
+    opened: DateTime<Utc>,
 }
 
 impl ScheduleSource {
     pub fn new(settings: Settings, bindings: Vec<Binding>) -> Self {
-        Self { settings, bindings }
+        Self {
+            settings,
+            bindings,
+            opened: DateTime::<Utc>::MIN_UTC,
+        }
     }
 }
 
@@ -30,9 +36,17 @@ impl Source for ScheduleSource {
         Vec::new()
     }
 
-    async fn open(&mut self, clock: &Clock) -> Result<Vec<Announcement>, SourceError> {
+    async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         let now = clock.now();
-        Ok(self.bindings.iter().map(|binding| announce(binding, now)).collect())
+        self.opened = now;
+        let known = state.scan(KEY_PREFIX).await;
+        let known: BTreeMap<_, _> = known.map_err(|error| SourceError(error.to_string()))?.into_iter().collect();
+        let announcements = self.bindings.iter().map(|binding| {
+            let decided = known.get(&state_key(&binding.id)).and_then(|bytes| Decided::from_bytes(bytes));
+            let schedule = Schedule::new(binding.clone(), self.settings.catch_up_limit, decided, now);
+            announce(binding, schedule.next_after(now))
+        });
+        Ok(announcements.collect())
     }
 
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {
@@ -49,7 +63,7 @@ impl ScheduleSource {
     /// Decides every slot of every schedule when its time has come; ends only when it is dropped.
     async fn drive(self, context: &Context) {
         let clock = &context.clock;
-        let lateness = Lateness::new(context);
+        let lateness = Lateness::new(clock, self.opened);
         let mut waiting = Waiting::default();
         for schedule in self.resume(context).await {
             waiting.add(schedule, clock.now());
@@ -82,7 +96,7 @@ impl ScheduleSource {
             .await
             .into_iter()
             .collect();
-        let now = context.clock.now();
+        let now = self.opened;
         let mut schedules = Vec::with_capacity(self.bindings.len());
         let mut writes = Vec::new();
         for binding in self.bindings {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use hikigane_trigger::model::{BindingId, InvokeMode, limits};
-use hikigane_trigger::{BindingSpec, Clock, PathStep, SourceSpec, SpecErrors, SpecPlace, TriggerPlugin};
+use hikigane_trigger::model::{BindingId, InvokeMode, StateWrite, limits};
+use hikigane_trigger::{
+    BindingSpec, Clock, PathStep, PluginState, SourceSpec, SpecErrors, SpecPlace, StateError, StateStore, TriggerPlugin, async_trait,
+};
 use serde_json::{Value, json};
 
 fn spec(config: Value) -> SourceSpec {
@@ -209,12 +211,13 @@ fn the_schema_has_the_keys_that_build_takes() {
 #[tokio::test]
 async fn open_announces_each_schedule_and_claims_nothing() {
     let clock = Clock::virtual_at("2026-11-22T21:30:00Z".parse().unwrap());
+    let state = PluginState::new("schedule", std::sync::Arc::new(Empty));
     for (config, ends) in [
         (
             json!({ "rate": "cron(0 23 * * ? *)", "timezone": "Europe/Paris" }),
             "Sun 2026-11-22 23:00:00 CET (Europe/Paris)",
         ),
-        (json!("rate(90 minutes)"), "f/x  rate(90 minutes)  next within 1h 30m"),
+        (json!("rate(90 minutes)"), "Sun 2026-11-22 23:00:00 UTC"),
         (
             json!("at(2026-01-01T00:00:00)"),
             "f/x  at(2026-01-01T00:00:00)  does not fire any more",
@@ -222,7 +225,7 @@ async fn open_announces_each_schedule_and_claims_nothing() {
     ] {
         let mut source = hikigane_schedule::plugin().build(spec(config)).unwrap();
         assert_eq!(source.resources(), []);
-        let lines = source.open(&clock).await.unwrap();
+        let lines = source.open(&clock, &state).await.unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].label, "schedule");
         assert!(
@@ -230,5 +233,21 @@ async fn open_announces_each_schedule_and_claims_nothing() {
             "{}",
             lines[0].text
         );
+    }
+}
+
+/// State of a server that never ran.
+struct Empty;
+
+#[async_trait]
+impl StateStore for Empty {
+    async fn get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(None)
+    }
+    async fn scan(&self, _: &str, _: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
+        Ok(Vec::new())
+    }
+    async fn write(&self, _: &str, _: Vec<StateWrite>) -> Result<(), StateError> {
+        panic!("opening writes nothing")
     }
 }

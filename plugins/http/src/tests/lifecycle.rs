@@ -9,7 +9,7 @@ use hikigane_trigger::{Accepted, Clock, EmitError, SourceSpec, TriggerPlugin};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::{Bounds, Gateway, Script, address_in, binding, get, post, soon, spec_of};
+use super::{Bounds, Gateway, Script, address_in, binding, get, no_state, post, soon, spec_of};
 use crate::plugin;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn open_says_what_it_listens_to() {
         binding("web/b", json!("*"), Some(InvokeMode::Async)),
     ]);
     let mut source = plugin().build(spec).unwrap();
-    let announced = source.open(&Clock::system()).await.unwrap();
+    let announced = source.open(&Clock::system(), &no_state()).await.unwrap();
     assert!(address_in(&announced).port() > 0);
     let lines: Vec<_> = announced.iter().map(|line| (line.label, line.text.as_str())).collect();
     assert_eq!(lines[0].0, "gateway");
@@ -41,7 +41,7 @@ async fn a_port_in_use_is_said_in_one_sentence() {
         ..SourceSpec::default()
     };
     let mut source = plugin().build(spec).unwrap();
-    let error = source.open(&Clock::system()).await.unwrap_err();
+    let error = source.open(&Clock::system(), &no_state()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(

@@ -121,6 +121,10 @@ impl Ingress for Router {
 
 struct NoState;
 
+fn no_state() -> PluginState {
+    PluginState::new("http", Arc::new(NoState))
+}
+
 #[async_trait]
 impl StateStore for NoState {
     async fn get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, StateError> {
@@ -174,7 +178,7 @@ impl Gateway {
         let config = crate::spec::read(spec_of(bindings)).unwrap();
         let mut source = Box::new(HttpSource::new(config).with_bounds(bounds));
         let clock = Clock::virtual_at(Utc.with_ymd_and_hms(2020, 3, 12, 19, 3, 58).unwrap());
-        let announced = source.open(&clock).await.unwrap();
+        let announced = source.open(&clock, &no_state()).await.unwrap();
         let address = address_in(&announced);
         let router = Arc::new(Router {
             script,

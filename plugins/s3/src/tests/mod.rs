@@ -294,13 +294,17 @@ impl Bench {
         source
     }
 
+    fn state(&self) -> PluginState {
+        PluginState::new("s3", Arc::clone(&self.memory) as Arc<dyn StateStore>)
+    }
+
     async fn start(&self) -> Server {
         let mut source = Box::new(self.source());
-        let announced = source.open(&Clock::system()).await.unwrap();
+        let announced = source.open(&Clock::system(), &self.state()).await.unwrap();
         let shutdown = CancellationToken::new();
         let context = Context {
             events: EventSink::new(Arc::clone(&self.memory) as Arc<dyn Ingress>),
-            state: PluginState::new("s3", Arc::clone(&self.memory) as Arc<dyn StateStore>),
+            state: self.state(),
             shutdown: shutdown.clone(),
             clock: Clock::system(),
         };

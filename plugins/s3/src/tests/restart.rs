@@ -70,7 +70,7 @@ async fn with_ignore_what_comes_after_the_opening_is_told() {
     bench.write("old", "x");
     bench.write("rewritten", "x");
     let mut source = Box::new(bench.source());
-    source.open(&Clock::system()).await.unwrap();
+    source.open(&Clock::system(), &bench.state()).await.unwrap();
     // No watch is set yet.
     bench.write("new", "x");
     bench.write("rewritten", "longer");

@@ -22,28 +22,32 @@ async fn an_event_that_cannot_be_stored_is_tried_again() {
 }
 
 #[tokio::test]
-async fn events_keep_their_order_through_a_full_disk() {
+async fn a_full_disk_loses_nothing_and_is_asked_by_one_at_a_time() {
     let bench = Bench::new(json!({}));
     let server = bench.start().await;
     bench.settle("before").await;
+    let refusals = || usize::MAX - bench.memory.stored.lock().unwrap().mood.unavailable;
     bench.memory.mood(|mood| mood.unavailable = usize::MAX);
-    let full = || usize::MAX - bench.memory.stored.lock().unwrap().mood.unavailable;
-    for i in 0..20 {
-        let before = full();
-        bench.send(&format!("{i:02}"), "x");
-        // The first one tries; the others only stand in line behind it.
-        if i == 0 {
-            let deadline = Instant::now() + PATIENCE;
-            while full() == before && Instant::now() < deadline {
-                tokio::task::yield_now().await;
-            }
-        }
+    bench.send("00", "x");
+    let deadline = Instant::now() + PATIENCE;
+    while refusals() == 0 && Instant::now() < deadline {
+        tokio::task::yield_now().await;
     }
+    let asked = Instant::now();
+    for i in 1..20 {
+        bench.send(&format!("{i:02}"), "x");
+    }
+    // A removal is behind its object in the line.
+    bench.remove("19");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The first asks after 100 ms, then after 200, 400 and so on; the others not at all.
+    let most = usize::try_from(asked.elapsed().as_millis() / 100).unwrap() + 1;
+    assert!(refusals() <= most, "{} refusals in {:?}", refusals(), asked.elapsed());
     bench.memory.mood(|mood| mood.unavailable = 0);
-    bench.memory.until("all are told", |events| events.len() == 21).await;
+    bench.memory.until("all are told", |events| events.len() >= 20).await;
     server.stop().await;
     let told: HashSet<String> = bench.memory.told("f/on").into_iter().collect();
-    assert_eq!(told.len(), 21);
+    assert!((0..19).all(|i| told.contains(&format!("Put {i:02}"))));
     assert_eq!(bench.memory.told("f/on")[1], "Put 00");
 }
 
@@ -218,7 +222,7 @@ async fn a_missing_directory_is_one_sentence() {
     ];
     for (break_it, problem) in cases {
         break_it();
-        let error = bench.source().open(&Clock::system()).await.unwrap_err();
+        let error = bench.source().open(&Clock::system(), &bench.state()).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
