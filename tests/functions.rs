@@ -809,7 +809,7 @@ fn logs_may_be_json() {
           console.log('text'); console.warn({ a: [1] }); console.error('two', { b: 1 }); console.info(new TypeError('logged'));
         };
     "#;
-    let (_project, server) = serve(&[("f", "handler: index.handler, logFormat: JSON", &[("index.js", code)])]);
+    let (_project, server) = serve(&[("f", "handler: index.handler, logFormat: json", &[("index.js", code)])]);
     let (answer, log) = invoke_logged(server.endpoint(), "f", "{}");
     let records: Vec<Value> = log
         .lines()
@@ -957,7 +957,7 @@ fn a_function_is_found_by_every_form_of_its_name() {
 fn functions_are_listed_and_described_in_lambdas_shapes() {
     let files: &[(&str, &str)] = &[("index.mjs", ESM)];
     let (_project, server) = serve(&[
-        ("b", "handler: index.handler, description: Second, memory: 512MB, timeout: 1m, env: { A: x }", files),
+        ("b", "handler: index.handler, description: Second, memory: 512MB, timeout: 1m, env: { AB: x }", files),
         ("a", "handler: index.handler, reservedConcurrency: 3, runtime: nodejs24.x", files),
     ]);
     let base = format!("{}/2015-03-31/functions", server.endpoint());
@@ -978,7 +978,7 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
         ("LastUpdateStatus", json!("Successful")),
         ("PackageType", json!("Zip")),
         ("CodeSize", json!(ESM.len())),
-        ("Environment", json!({"Variables": {"A": "x"}})),
+        ("Environment", json!({"Variables": {"AB": "x"}})),
         ("EphemeralStorage", json!({"Size": 512})),
     ] {
         assert_eq!(configuration[name], value, "{name}");
@@ -1008,11 +1008,12 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
 /// Runs the real `aws` command line; `None` when there is none on this machine.
 fn aws(server: &Server, project: &Project, arguments: &[&str]) -> Option<(bool, Value)> {
     let output = Command::new("aws")
-        .args(["--endpoint-url", server.endpoint(), "--output", "json", "--no-cli-pager"])
-        .args(["--cli-binary-format", "raw-in-base64-out"])
+        .args(["--endpoint-url", server.endpoint(), "--output", "json"])
         .arg("lambda")
         .args(arguments)
         .current_dir(project.path())
+        .env("AWS_CONFIG_FILE", project.join("aws.ini"))
+        .env("AWS_PAGER", "")
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_REGION", "us-east-1")
@@ -1032,6 +1033,7 @@ fn aws(server: &Server, project: &Project, arguments: &[&str]) -> Option<(bool, 
 #[test]
 fn the_aws_command_line_can_be_used() {
     let (project, server) = serve(&[("f", "handler: index.handler", &[("index.mjs", ESM)])]);
+    project.write("aws.ini", "[default]\ncli_binary_format = raw-in-base64-out\n");
     let Some((good, list)) = aws(&server, &project, &["list-functions"]) else {
         return eprintln!("skipped: there is no `aws` command here");
     };

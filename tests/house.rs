@@ -10,21 +10,31 @@ use sha2::{Digest, Sha256};
 use crate::support::command;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 #[track_caller]
 fn succeeds(command: &mut Command) -> String {
     let output = command.current_dir(root()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
 fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo sets for this test is not for another cargo.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
         cargo.env_remove(name);
     }
     cargo
@@ -37,7 +47,10 @@ fn the_v8_archive_is_the_one_that_the_lock_file_needs() {
     let (version, sum) = sums.split_once('\n').unwrap();
     let version = version.strip_prefix("# v8 ").unwrap();
     let (expected, name) = sum.trim().split_once("  ").unwrap();
-    let hash: String = Sha256::digest(std::fs::read(directory.join(name)).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(std::fs::read(directory.join(name)).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(hash, expected, "{name} is not the file that SHA256SUMS names");
 
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
@@ -73,12 +86,22 @@ fn dependencies_point_the_right_way() {
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
         let dependencies = package["dependencies"].as_array().unwrap().iter();
-        let dependencies = dependencies.filter(|d| d["kind"] != "dev").map(|d| d["name"].as_str().unwrap().to_owned());
+        let dependencies = dependencies
+            .filter(|d| d["kind"] != "dev")
+            .map(|d| d["name"].as_str().unwrap().to_owned());
         used.insert(name.to_owned(), dependencies.collect());
     }
-    let rooms: BTreeSet<&str> = used.keys().map(String::as_str).filter(|name| *name != "hikigane").collect();
+    let rooms: BTreeSet<&str> = used
+        .keys()
+        .map(String::as_str)
+        .filter(|name| *name != "hikigane")
+        .collect();
     let known: BTreeSet<String> = DIRECTIONS.iter().map(|(room, _)| format!("hikigane-{room}")).collect();
-    assert_eq!(rooms, known.iter().map(String::as_str).collect(), "a room is missing from the table");
+    assert_eq!(
+        rooms,
+        known.iter().map(String::as_str).collect(),
+        "a room is missing from the table"
+    );
 
     let http_servers = ["axum", "hyper", "hyper-util", "tower"];
     for (room, allowed) in DIRECTIONS {
@@ -87,13 +110,22 @@ fn dependencies_point_the_right_way() {
                 assert!(allowed.contains(&other), "{room} must not use {other}");
             }
             let knows_v8 = dependency.starts_with("deno_") || dependency == "v8" || dependency == "node_resolver";
-            assert!(!knows_v8 || *room == "isolate", "only isolate may know V8, not {room} ({dependency})");
+            assert!(
+                !knows_v8 || *room == "isolate",
+                "only isolate may know V8, not {room} ({dependency})"
+            );
             let serves = http_servers.contains(&dependency.as_str());
-            assert!(!serves || ["api", "http"].contains(room), "{room} must not know an HTTP server ({dependency})");
+            assert!(
+                !serves || ["api", "http"].contains(room),
+                "{room} must not know an HTTP server ({dependency})"
+            );
         }
     }
     for room in ["model", "pattern"] {
-        assert!(!used[&format!("hikigane-{room}")].contains("tokio"), "{room} holds values only");
+        assert!(
+            !used[&format!("hikigane-{room}")].contains("tokio"),
+            "{room} holds values only"
+        );
     }
 }
 
@@ -105,7 +137,12 @@ fn every_example_is_valid() {
         let output = command(&["check", "--json"]).arg(&manifest).output().unwrap();
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{}: {report}", manifest.display());
-        assert_eq!(serde_json::from_str::<Value>(&report).unwrap(), serde_json::json!([]), "{}", manifest.display());
+        assert_eq!(
+            serde_json::from_str::<Value>(&report).unwrap(),
+            serde_json::json!([]),
+            "{}",
+            manifest.display()
+        );
         count += 1;
     }
     assert!(count >= 3, "only {count} examples");
@@ -125,13 +162,29 @@ fn the_code_is_formatted() {
 
 #[test]
 fn clippy_and_rustdoc_have_nothing_to_say() {
-    succeeds(cargo().args(["clippy", "--release", "--all-targets", "--quiet", "--", "-D", "warnings"]));
-    succeeds(cargo().args(["doc", "--release", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"));
+    succeeds(cargo().args([
+        "clippy",
+        "--release",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]));
+    succeeds(
+        cargo()
+            .args(["doc", "--release", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    );
 }
 
 #[test]
 fn licences_and_sources_are_allowed() {
-    if !cargo().args(["deny", "--version"]).output().is_ok_and(|output| output.status.success()) {
+    if !cargo()
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         println!("skipped: cargo-deny is not installed");
         return;
     }

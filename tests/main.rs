@@ -4,5 +4,7 @@
 
 mod support;
 
+mod durability;
 mod house;
 mod smoke;
+mod triggers;

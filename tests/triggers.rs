@@ -50,12 +50,16 @@ fn file_project() -> Project {
 fn seen(project: &Project) -> Vec<(String, Value)> {
     let text = std::fs::read_to_string(project.join("seen/list.jsonl")).unwrap_or_default();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.map(|line| (format!("{} {}", text_of(&line["name"]), text_of(&line["key"])), line)).collect()
+    lines
+        .map(|line| (format!("{} {}", text_of(&line["name"]), text_of(&line["key"])), line))
+        .collect()
 }
 
 /// What was seen, in the order of the names, once `last` is among it and the queue is empty.
 fn seen_once_there_is(project: &Project, server: &Server, last: &str) -> Vec<String> {
-    wait_for(last, || seen(project).iter().any(|(event, _)| event == last).then_some(()));
+    wait_for(last, || {
+        seen(project).iter().any(|(event, _)| event == last).then_some(())
+    });
     wait_for("an empty queue", || (server.queued() == 0).then_some(()));
     let mut names: Vec<String> = seen(project).into_iter().map(|(event, _)| event).collect();
     names.sort();
@@ -97,7 +101,9 @@ fn each_of_200_dropped_files_4_slowly_written_and_20_moved_in_fires_once_when_it
             sizes.insert(name, 5000 + index);
         }
     });
-    wait_for("an event per file", || (seen(&project).len() >= sizes.len()).then_some(()));
+    wait_for("an event per file", || {
+        (seen(&project).len() >= sizes.len()).then_some(())
+    });
 
     // Another start looks at every file again: none of them is news.
     assert!(server.stop(15).0.success());
@@ -109,9 +115,15 @@ fn each_of_200_dropped_files_4_slowly_written_and_20_moved_in_fires_once_when_it
     let mut events = BTreeMap::<String, Vec<(Value, Value)>>::new();
     for (_, line) in seen(&project) {
         assert_eq!(line["name"], "ObjectCreated:Put");
-        events.entry(text_of(&line["key"]).into()).or_default().push((line["size"].clone(), line["read"].clone()));
+        events
+            .entry(text_of(&line["key"]).into())
+            .or_default()
+            .push((line["size"].clone(), line["read"].clone()));
     }
-    let expected: BTreeMap<_, _> = sizes.into_iter().map(|(key, size)| (key, vec![(json!(size), json!(size))])).collect();
+    let expected: BTreeMap<_, _> = sizes
+        .into_iter()
+        .map(|(key, size)| (key, vec![(json!(size), json!(size))]))
+        .collect();
     assert_eq!(events, expected);
 }
 
@@ -133,7 +145,11 @@ fn what_arrived_changed_or_left_while_the_server_was_down_fires_at_the_start_and
     std::fs::remove_file(project.join("inbox/leaves.txt")).unwrap();
 
     let server = project.up();
-    let expected = ["ObjectCreated:Put changes.txt", "ObjectCreated:Put deep/er/arrives.txt", "ObjectRemoved:Delete leaves.txt"];
+    let expected = [
+        "ObjectCreated:Put changes.txt",
+        "ObjectCreated:Put deep/er/arrives.txt",
+        "ObjectRemoved:Delete leaves.txt",
+    ];
     for event in expected {
         seen_once_there_is(&project, &server, event);
     }
@@ -142,7 +158,10 @@ fn what_arrived_changed_or_left_while_the_server_was_down_fires_at_the_start_and
     let server = project.up();
     project.write("inbox/zz-last.txt", "x");
     let events = seen_once_there_is(&project, &server, "ObjectCreated:Put zz-last.txt");
-    assert_eq!(events, [&expected[..2], &["ObjectCreated:Put zz-last.txt"], &expected[2..]].concat());
+    assert_eq!(
+        events,
+        [&expected[..2], &["ObjectCreated:Put zz-last.txt"], &expected[2..]].concat()
+    );
 }
 
 #[test]
@@ -161,7 +180,11 @@ fn a_removed_file_fires_object_removed_delete_without_size_and_etag() {
     assert_eq!(events.len(), 4, "{events:?}");
     for (event, line) in seen(&project) {
         let created = event.starts_with("ObjectCreated");
-        assert_eq!((line["size"].is_null(), &line["tagged"]), (!created, &json!(created)), "{event}");
+        assert_eq!(
+            (line["size"].is_null(), &line["tagged"]),
+            (!created, &json!(created)),
+            "{event}"
+        );
     }
 }
 
@@ -169,25 +192,43 @@ fn a_removed_file_fires_object_removed_delete_without_size_and_etag() {
 fn dotfiles_part_files_symlinks_fifos_and_directories_never_fire() {
     let project = file_project();
     let server = project.up();
-    for path in ["inbox/.hidden", "inbox/download.csv.part", "inbox/.git/config", "outside.txt"] {
+    for path in [
+        "inbox/.hidden",
+        "inbox/download.csv.part",
+        "inbox/.git/config",
+        "outside.txt",
+    ] {
         project.write(path, "not an object");
     }
     symlink(project.join("outside.txt"), project.join("inbox/link.txt")).unwrap();
     symlink(project.path(), project.join("inbox/linked-directory")).unwrap();
     project.mkdir("inbox/empty");
-    assert!(Command::new("mkfifo").arg(project.join("inbox/pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(project.join("inbox/pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     project.write("inbox/first.txt", "an object");
     seen_once_there_is(&project, &server, "ObjectCreated:Put first.txt");
 
     // A download gets its name when it is complete: now it is an object.
-    std::fs::rename(project.join("inbox/download.csv.part"), project.join("inbox/download.csv")).unwrap();
+    std::fs::rename(
+        project.join("inbox/download.csv.part"),
+        project.join("inbox/download.csv"),
+    )
+    .unwrap();
     seen_once_there_is(&project, &server, "ObjectCreated:Put download.csv");
     server.kill();
 
     let server = project.up();
     project.write("inbox/second.txt", "an object");
     let events = seen_once_there_is(&project, &server, "ObjectCreated:Put second.txt");
-    assert_eq!(events, ["download.csv", "first.txt", "second.txt"].map(|key| format!("ObjectCreated:Put {key}")));
+    assert_eq!(
+        events,
+        ["download.csv", "first.txt", "second.txt"].map(|key| format!("ObjectCreated:Put {key}"))
+    );
 }
 
 /// One function behind every kind of route, and one that fails.
@@ -245,14 +286,22 @@ fn a_hundred_requests_on_parallel_connections_each_get_their_own_answer() {
                     assert_eq!(answer.status, 200, "{answer:?}");
                     let event = answer.json();
                     assert_eq!(event["pathParameters"], json!({"id": id, "part": index.to_string()}));
-                    assert_eq!((&event["rawQueryString"], &event["body"]), (&json!(format!("q={id}")), &json!(body)));
+                    assert_eq!(
+                        (&event["rawQueryString"], &event["body"]),
+                        (&json!(format!("q={id}")), &json!(body))
+                    );
                 }
             });
         }
     });
-    let runs = wait_for("100 runs", || Some(server.runs("?function=echo&limit=1000")).filter(|runs| runs.len() >= 100));
+    let runs = wait_for("100 runs", || {
+        Some(server.runs("?function=echo&limit=1000")).filter(|runs| runs.len() >= 100)
+    });
     assert_eq!(runs.len(), 100);
-    assert!(runs.iter().all(|run| run["status"] == "succeeded" && run["trigger"] == "http" && run["mode"] == "sync"));
+    assert!(
+        runs.iter()
+            .all(|run| run["status"] == "succeeded" && run["trigger"] == "http" && run["mode"] == "sync")
+    );
 }
 
 #[test]
@@ -261,15 +310,31 @@ fn routes_take_the_most_specific_match_path_parameters_rests_and_any_method() {
     let server = project.up();
     let call = |method: &str, path: &str| {
         let answer = request(method, &format!("{}{path}", server.gateway()), &[], &[]);
-        let parameters = if answer.status == 200 && method != "HEAD" { answer.json()["pathParameters"].clone() } else { Value::Null };
-        (answer.status, answer.header("x-route").unwrap_or("-").to_owned(), parameters)
+        let parameters = if answer.status == 200 && method != "HEAD" {
+            answer.json()["pathParameters"].clone()
+        } else {
+            Value::Null
+        };
+        (
+            answer.status,
+            answer.header("x-route").unwrap_or("-").to_owned(),
+            parameters,
+        )
     };
     let case = |status: u16, route: &str, parameters: Value| (status, route.to_owned(), parameters);
     for (method, path, expected) in [
         ("GET", "/items/7", case(200, "GET /items/{id}", json!({"id": "7"}))),
-        ("GET", "/items/a%20b%2Fc", case(200, "GET /items/{id}", json!({"id": "a b/c"}))),
+        (
+            "GET",
+            "/items/a%20b%2Fc",
+            case(200, "GET /items/{id}", json!({"id": "a b/c"})),
+        ),
         ("GET", "/items/special", case(200, "GET /items/special", Value::Null)),
-        ("GET", "/files/a/b/c.txt", case(200, "GET /files/{proxy+}", json!({"proxy": "a/b/c.txt"}))),
+        (
+            "GET",
+            "/files/a/b/c.txt",
+            case(200, "GET /files/{proxy+}", json!({"proxy": "a/b/c.txt"})),
+        ),
         ("GET", "/any", case(200, "ANY /any", Value::Null)),
         ("PUT", "/any", case(200, "ANY /any", Value::Null)),
         ("DELETE", "/any", case(204, "ANY /any", Value::Null)),
@@ -288,11 +353,25 @@ fn a_function_sees_payload_2_0_and_its_answer_becomes_the_response() {
     let project = gateway_project();
     let server = project.up_with(&["--test-mode", "--clock", "2026-03-12T19:03:58.390Z"]);
     let url = format!("{}/items/1%202/parts/x?b=2&a=1&b=3%20", server.gateway());
-    let headers = [("content-type", "application/json"), ("cookie", "k=v; l=w"), ("user-agent", "tester/1"), ("x-many", "one"), ("accept", "*/*")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("cookie", "k=v; l=w"),
+        ("user-agent", "tester/1"),
+        ("x-many", "one"),
+        ("accept", "*/*"),
+    ];
     let answer = post(&url, &headers, br#"{"n":1}"#);
 
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    let cookies: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str()).collect();
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    let cookies: Vec<_> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie")
+        .map(|(_, value)| value.as_str())
+        .collect();
     assert_eq!(cookies, ["a=1", "b=2; Secure"]);
 
     let mut event = answer.json();
@@ -308,7 +387,8 @@ fn a_function_sees_payload_2_0_and_its_answer_becomes_the_response() {
         "rawQueryString": "b=2&a=1&b=3%20",
         "cookies": ["k=v", "l=w"],
         "headers": {
-            "host": host, "content-type": "application/json", "content-length": "7", "user-agent": "tester/1", "x-many": "one",
+            "host": host, "content-type": "application/json", "content-length": "7", "user-agent": "tester/1",
+            "x-many": "one",
             "accept": "*/*", "x-forwarded-for": "127.0.0.1", "x-forwarded-port": port, "x-forwarded-proto": "http",
         },
         "queryStringParameters": {"a": "1", "b": "2,3 "},
@@ -332,13 +412,23 @@ fn a_function_sees_payload_2_0_and_its_answer_becomes_the_response() {
 fn an_asynchronous_route_answers_202_with_the_id_that_its_run_has() {
     let project = gateway_project();
     let server = project.up();
-    let answer = post(&format!("{}/later/9", server.gateway()), &[("content-type", "text/plain")], b"do it");
+    let answer = post(
+        &format!("{}/later/9", server.gateway()),
+        &[("content-type", "text/plain")],
+        b"do it",
+    );
     assert_eq!(answer.status, 202, "{answer:?}");
     let id = text_of(&answer.json()["requestId"]).to_owned();
     let run = wait_for("the run", || server.runs(&format!("?requestId={id}")).pop());
-    assert_eq!((&run["mode"], &run["status"], &run["trigger"]), (&json!("async"), &json!("succeeded"), &json!("http")));
+    assert_eq!(
+        (&run["mode"], &run["status"], &run["trigger"]),
+        (&json!("async"), &json!("succeeded"), &json!("http"))
+    );
     let input: Value = serde_json::from_str(text_of(&server.run(&run["id"])["input"])).unwrap();
-    assert_eq!((&input["pathParameters"]["id"], &input["body"]), (&json!("9"), &json!("do it")));
+    assert_eq!(
+        (&input["pathParameters"]["id"], &input["body"]),
+        (&json!("9"), &json!("do it"))
+    );
 }
 
 #[test]
@@ -346,28 +436,41 @@ fn a_function_error_is_a_500_that_does_not_tell_the_error() {
     let project = gateway_project();
     let server = project.up();
     let answer = get(&format!("{}/broken", server.gateway()));
-    assert_eq!((answer.status, answer.json()), (500, json!({"message": "Internal Server Error"})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (500, json!({"message": "Internal Server Error"}))
+    );
     let run = wait_for("the run", || server.runs("?function=broken").pop());
-    assert_eq!((&run["status"], &run["reason"]), (&json!("failed"), &json!("TypeError")));
+    assert_eq!(
+        (&run["status"], &run["reason"]),
+        (&json!("failed"), &json!("TypeError"))
+    );
     assert_eq!(get(&format!("{}/items/1", server.gateway())).status, 200);
 }
 
 /// The slots of a binding in their order: when, and why not, if they were skipped.
 fn slots(server: &Server, binding: &str) -> Vec<String> {
-    let mut slots: Vec<String> = server.runs("?limit=1000").iter().filter(|run| text_of(&run["binding"]).ends_with(binding)).map(|run| {
-        if run["status"] == "skipped" {
-            return format!("{} {}", text_of(&run["startedAt"]), text_of(&run["reason"]));
-        }
-        assert_eq!(run["status"], "succeeded");
-        let input: Value = serde_json::from_str(text_of(&server.run(&run["id"])["input"])).unwrap();
-        text_of(&input["time"]).to_owned()
-    }).collect();
+    let mut slots: Vec<String> = server
+        .runs("?limit=1000")
+        .iter()
+        .filter(|run| text_of(&run["binding"]).ends_with(binding))
+        .map(|run| {
+            if run["status"] == "skipped" {
+                return format!("{} {}", text_of(&run["startedAt"]), text_of(&run["reason"]));
+            }
+            assert_eq!(run["status"], "succeeded");
+            let input: Value = serde_json::from_str(text_of(&server.run(&run["id"])["input"])).unwrap();
+            text_of(&input["time"]).to_owned()
+        })
+        .collect();
     slots.sort();
     slots
 }
 
 fn slots_once_there_are(count: usize, server: &Server, binding: &str) -> Vec<String> {
-    wait_for(&format!("{count} slots of {binding}"), || Some(slots(server, binding)).filter(|slots| slots.len() >= count))
+    wait_for(&format!("{count} slots of {binding}"), || {
+        Some(slots(server, binding)).filter(|slots| slots.len() >= count)
+    })
 }
 
 const RETURN: &str = "export const handler = async (event) => event;";
@@ -427,9 +530,13 @@ functions:
 
     let server = project.up_with(&["--test-mode", "--clock", "2026-05-01T14:30:00Z"]);
     let at = |hour: u32| format!("2026-05-01T{hour}:00:00Z");
-    let skipped = |hour: u32, why: &str| format!("{} missed by {}h 30m; {why}", at(hour), 14 - hour).replace(" 0h 30m", " 30m");
+    let skipped =
+        |hour: u32, why: &str| format!("{} missed by {}h 30m; {why}", at(hour), 14 - hour).replace(" 0h 30m", " 30m");
     let none: Vec<String> = (12..15).map(|hour| skipped(hour, "catchUp is none")).collect();
-    let last: Vec<String> = (12..14).map(|hour| skipped(hour, "catchUp runs only the last missed slot")).chain([at(14)]).collect();
+    let last: Vec<String> = (12..14)
+        .map(|hour| skipped(hour, "catchUp runs only the last missed slot"))
+        .chain([at(14)])
+        .collect();
     let all: Vec<String> = (12..15).map(at).collect();
     for (binding, missed) in [("of-none", &none), ("of-last", &last), ("of-all", &all)] {
         assert_eq!(slots_once_there_are(4, &server, binding)[1..], missed[..], "{binding}");
@@ -471,7 +578,10 @@ export const handler = async (event) => {
     project.write("signs/go", "");
     assert_eq!(slots_once_there_are(2, &server, ""), ["2026-05-01T10:01:00Z", skip]);
     assert_eq!(server.move_clock("2026-05-01T10:03:00Z").status, 200);
-    assert_eq!(slots_once_there_are(3, &server, ""), ["2026-05-01T10:01:00Z", skip, "2026-05-01T10:03:00Z"]);
+    assert_eq!(
+        slots_once_there_are(3, &server, ""),
+        ["2026-05-01T10:01:00Z", skip, "2026-05-01T10:03:00Z"]
+    );
 }
 
 #[test]
@@ -479,15 +589,27 @@ fn the_batch_example_writes_its_reports_at_their_local_times_and_makes_up_for_wh
     let project = Project::copy_of("configs/batch");
     // A Sunday evening; Paris is one hour ahead.
     let server = project.up_with(&["--test-mode", "--clock", "2026-11-22T22:00:00Z"]);
-    let report = |name: &str| wait_for(name, || std::fs::read_to_string(project.join("reports").join(name)).ok().filter(|text| text.ends_with('\n')));
+    let report = |name: &str| {
+        wait_for(name, || {
+            std::fs::read_to_string(project.join("reports").join(name))
+                .ok()
+                .filter(|text| text.ends_with('\n'))
+        })
+    };
 
     assert_eq!(server.move_clock("2026-11-23T00:59:59Z").status, 200);
     assert_eq!(server.move_clock("2026-11-23T01:00:00Z").status, 200);
     let daily: Value = serde_json::from_str(&report("sales-daily.json")).unwrap();
-    assert_eq!(daily.as_object().unwrap().keys().collect::<Vec<_>>(), ["2026-11-01", "2026-11-02"]);
+    assert_eq!(
+        daily.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["2026-11-01", "2026-11-02"]
+    );
     assert!((daily["2026-11-02"].as_f64().unwrap() - 207.0).abs() < 1e-9, "{daily}");
     let nightly = wait_for("the nightly run", || server.runs("?function=sales").pop());
-    assert_eq!((&nightly["startedAt"], &nightly["status"]), (&json!("2026-11-23T01:00:00Z"), &json!("succeeded")));
+    assert_eq!(
+        (&nightly["startedAt"], &nightly["status"]),
+        (&json!("2026-11-23T01:00:00Z"), &json!("succeeded"))
+    );
 
     assert_eq!(server.move_clock("2026-11-23T07:00:00Z").status, 200);
     assert_eq!(report("reorder.txt"), "tea: 48 left\npot: 1 left\n");
@@ -498,9 +620,14 @@ fn the_batch_example_writes_its_reports_at_their_local_times_and_makes_up_for_wh
     let server = project.up_with(&["--test-mode", "--clock", "2026-12-01T10:01:00Z"]);
     let monthly: Value = serde_json::from_str(&report("sales-monthly.json")).unwrap();
     assert!((monthly["2026-11"].as_f64().unwrap() - 290.7).abs() < 1e-9, "{monthly}");
-    let sales = wait_for("what sales makes up for", || Some(server.runs("?function=sales&status=succeeded&limit=1000")).filter(|runs| runs.len() >= 3));
+    let sales = wait_for("what sales makes up for", || {
+        Some(server.runs("?function=sales&status=succeeded&limit=1000")).filter(|runs| runs.len() >= 3)
+    });
     assert_eq!(sales.len(), 3, "two nights and one month: {sales:?}");
-    assert!(server.runs("?function=stock&status=succeeded&limit=1000").len() == 1, "stock makes up for nothing");
+    assert!(
+        server.runs("?function=stock&status=succeeded&limit=1000").len() == 1,
+        "stock makes up for nothing"
+    );
 }
 
 #[test]
@@ -515,7 +642,9 @@ fn the_file_drop_example_files_a_good_invoice_rejects_a_bad_one_and_lists_what_l
     project.write("drop/in/notes.txt", "no invoice");
 
     let audit = wait_for("two lines in the audit list", || {
-        std::fs::read_to_string(project.join("accepted/audit.log")).ok().filter(|text| text.lines().count() >= 2)
+        std::fs::read_to_string(project.join("accepted/audit.log"))
+            .ok()
+            .filter(|text| text.lines().count() >= 2)
     });
     let mut gone: Vec<_> = audit.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     gone.sort_unstable();

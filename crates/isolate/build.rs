@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use deno_core::snapshot::{CreateSnapshotOptions, create_snapshot};
-use deno_core::{ExtensionFileSource, ExtensionFileSourceCode, ModuleCodeString, ModuleName, SourceMapData, v8, wrap_lazy_ext_script};
+use deno_core::{
+    ExtensionFileSource, ExtensionFileSourceCode, ModuleCodeString, ModuleName, SourceMapData, v8, wrap_lazy_ext_script,
+};
 use deno_error::JsErrorBox;
 
 fn main() {
@@ -23,8 +25,16 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
 
     let extensions = extensions::extensions();
-    let lazy_js: Vec<_> = extensions.iter().flat_map(|e| e.lazy_loaded_js_files.iter()).filter_map(on_disk).collect();
-    let lazy_esm: Vec<_> = extensions.iter().flat_map(|e| e.lazy_loaded_esm_files.iter()).filter_map(on_disk).collect();
+    let lazy_js: Vec<_> = extensions
+        .iter()
+        .flat_map(|e| e.lazy_loaded_js_files.iter())
+        .filter_map(on_disk)
+        .collect();
+    let lazy_esm: Vec<_> = extensions
+        .iter()
+        .flat_map(|e| e.lazy_loaded_esm_files.iter())
+        .filter_map(on_disk)
+        .collect();
 
     let output = create_snapshot(
         CreateSnapshotOptions {
@@ -50,14 +60,18 @@ fn main() {
 
     let consumed: HashSet<&str> = output.consumed_lazy_specifiers.iter().map(String::as_str).collect();
     let mut table = String::new();
-    write_table(&mut table, &out, "LAZY_JS", &lazy_js, &consumed, |source| wrap_lazy_ext_script(source).to_string());
+    write_table(&mut table, &out, "LAZY_JS", &lazy_js, &consumed, |source| {
+        wrap_lazy_ext_script(source).to_string()
+    });
     write_table(&mut table, &out, "LAZY_ESM", &lazy_esm, &consumed, str::to_owned);
     std::fs::write(out.join("lazy_sources.rs"), table).expect("OUT_DIR can be written");
 }
 
 fn on_disk(file: &ExtensionFileSource) -> Option<(String, PathBuf)> {
     match &file.code {
-        ExtensionFileSourceCode::LoadedFromFsDuringSnapshot(path) => Some((file.specifier.to_string(), PathBuf::from(path))),
+        ExtensionFileSourceCode::LoadedFromFsDuringSnapshot(path) => {
+            Some((file.specifier.to_string(), PathBuf::from(path)))
+        }
         _ => None,
     }
 }
@@ -71,7 +85,10 @@ fn write_table(
     consumed: &HashSet<&str>,
     wrap: impl Fn(&str) -> String,
 ) {
-    let mut rest: Vec<_> = files.iter().filter(|(specifier, _)| !consumed.contains(specifier.as_str())).collect();
+    let mut rest: Vec<_> = files
+        .iter()
+        .filter(|(specifier, _)| !consumed.contains(specifier.as_str()))
+        .collect();
     rest.sort();
     rest.dedup();
     writeln!(table, "pub static {name}: &[(&str, &str)] = &[").expect("a string can be written");
@@ -80,15 +97,25 @@ fn write_table(
         let (source, _) = transpile(specifier.clone().into(), source.into()).expect("Deno's scripts parse");
         let source = wrap(source.as_str());
         assert!(source.is_ascii(), "{specifier} must be ASCII to be used without a copy");
-        let file: String = specifier.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let file: String = specifier
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
         std::fs::write(out.join(format!("{file}.js")), source).expect("OUT_DIR can be written");
-        writeln!(table, "    ({specifier:?}, include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}.js\"))),").expect("a string can be written");
+        writeln!(
+            table,
+            "    ({specifier:?}, include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}.js\"))),"
+        )
+        .expect("a string can be written");
     }
     table.push_str("];\n");
 }
 
 /// Strips the types off the extensions' TypeScript. The version token is what `deno_node` asks its embedder to replace.
-fn transpile(name: ModuleName, source: ModuleCodeString) -> Result<(ModuleCodeString, Option<SourceMapData>), JsErrorBox> {
+fn transpile(
+    name: ModuleName,
+    source: ModuleCodeString,
+) -> Result<(ModuleCodeString, Option<SourceMapData>), JsErrorBox> {
     let media_type = if name.starts_with("node:") {
         deno_ast::MediaType::TypeScript
     } else {
@@ -98,10 +125,16 @@ fn transpile(name: ModuleName, source: ModuleCodeString) -> Result<(ModuleCodeSt
         return Ok((source, None));
     }
     let source = if name.ends_with("deno_node/_process/process.ts") {
-        source.as_str().replace("__NODE_VERSION__", deno_node::NODE_VERSION).into()
+        source
+            .as_str()
+            .replace("__NODE_VERSION__", deno_node::NODE_VERSION)
+            .into()
     } else {
         source
     };
     let specifier = deno_core::url::Url::parse(&name).map_err(JsErrorBox::from_err)?;
-    Ok((extensions::strip_types(specifier, source.as_str().into(), media_type)?.into(), None))
+    Ok((
+        extensions::strip_types(specifier, source.as_str().into(), media_type)?.into(),
+        None,
+    ))
 }

@@ -41,26 +41,48 @@ pub fn invoke_logged(endpoint: &str, function: &str, event: &str) -> (Answer, St
 /// The error that an answer carries: its type and its message.
 #[track_caller]
 pub fn error_of(answer: &Answer) -> (String, String) {
-    assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, Some("Unhandled")), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("x-amz-function-error")),
+        (200, Some("Unhandled")),
+        "{}",
+        answer.text()
+    );
     let error = answer.json();
-    let text = |name: &str| error[name].as_str().unwrap_or_else(|| panic!("no {name}: {error}")).to_owned();
+    let text = |name: &str| {
+        error[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name}: {error}"))
+            .to_owned()
+    };
     (text("errorType"), text("errorMessage"))
 }
 
 /// The value that an answer carries, which is no error.
 #[track_caller]
 pub fn value_of(answer: &Answer) -> Value {
-    assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, None), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("x-amz-function-error")),
+        (200, None),
+        "{}",
+        answer.text()
+    );
     answer.json()
 }
 
 fn from_base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let values: BTreeMap<u8, u32> = DIGITS.iter().copied().zip(0..).collect();
-    let digits: Vec<u32> = text.bytes().filter(|&byte| byte != b'=').map(|byte| values[&byte]).collect();
+    let digits: Vec<u32> = text
+        .bytes()
+        .filter(|&byte| byte != b'=')
+        .map(|byte| values[&byte])
+        .collect();
     let mut bytes = Vec::new();
     for group in digits.chunks(4) {
-        let bits = group.iter().enumerate().fold(0, |bits, (place, digit)| bits | digit << (18 - 6 * place));
+        let bits = group
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (place, digit)| bits | digit << (18 - 6 * place));
         bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
     }
     bytes

@@ -22,13 +22,25 @@ impl Answer {
 
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
 /// One request on a connection of its own.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).allow_non_standard_methods(true).build().into();
+    try_request(method, url, headers, body).unwrap_or_else(|error| panic!("{method} {url}: {error}"))
+}
+
+/// As [`request`], for a server that may go away meanwhile.
+pub fn try_request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .build()
+        .into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -38,12 +50,18 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -
     } else {
         agent.run(request.body(body).unwrap())
     };
-    let response = response.unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    let response = response?;
     let status = response.status().as_u16();
     let headers = response.headers().iter();
-    let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
-    let body = response.into_body().into_with_config().limit(64 * 1024 * 1024).read_to_vec().unwrap();
-    Answer { status, headers, body }
+    let headers = headers
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let body = response
+        .into_body()
+        .into_with_config()
+        .limit(64 * 1024 * 1024)
+        .read_to_vec()?;
+    Ok(Answer { status, headers, body })
 }
 
 pub fn get(url: &str) -> Answer {
@@ -56,7 +74,11 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
 
 /// Lambda's Invoke, RequestResponse.
 pub fn invoke(endpoint: &str, function: &str, event: &str) -> Answer {
-    post(&format!("{endpoint}/2015-03-31/functions/{function}/invocations"), &[], event.as_bytes())
+    post(
+        &format!("{endpoint}/2015-03-31/functions/{function}/invocations"),
+        &[],
+        event.as_bytes(),
+    )
 }
 
 /// Lambda's Invoke, Event.

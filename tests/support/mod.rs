@@ -5,7 +5,7 @@ mod http;
 mod server;
 
 pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
-pub use http::{Answer, get, invoke, invoke_event, post, request};
+pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use server::{Project, Server, command};
 
 use std::time::{Duration, Instant};

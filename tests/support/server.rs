@@ -22,7 +22,9 @@ pub struct Project {
 impl Project {
     /// A project with this manifest and these files, by relative path. Directories are made as needed.
     pub fn new(manifest: &str, files: &[(&str, &str)]) -> Self {
-        let project = Self { directory: tempfile::tempdir().unwrap() };
+        let project = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
         project.write("hikigane.yaml", manifest);
         for (path, text) in files {
             project.write(path, text);
@@ -44,8 +46,13 @@ impl Project {
                 }
             }
         }
-        let project = Self { directory: tempfile::tempdir().unwrap() };
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source), project.path());
+        let project = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(source),
+            project.path(),
+        );
         project
     }
 
@@ -79,8 +86,12 @@ impl Project {
 
     /// Starts the server by a command of the test's own, which must ask for `--json`.
     pub fn up_as(&self, command: &mut Command) -> Server {
-        let mut child =
-            command.current_dir(self.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .current_dir(self.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -110,7 +121,9 @@ impl Server {
     /// `http://127.0.0.1:PORT` of the HTTP gateway.
     pub fn gateway(&self) -> &str {
         let sources = self.ready["sources"].as_array().unwrap();
-        sources.iter().find(|source| source["label"] == "gateway").unwrap()["text"].as_str().unwrap()
+        sources.iter().find(|source| source["label"] == "gateway").unwrap()["text"]
+            .as_str()
+            .unwrap()
     }
 
     /// Runs of the history that match the query (`?function=..&status=..&limit=..`), newest first.
@@ -127,12 +140,18 @@ impl Server {
 
     /// Events in the queue, waiting and running.
     pub fn queued(&self) -> u64 {
-        get(&format!("{}/_hikigane/status", self.endpoint())).json()["queued"].as_u64().unwrap()
+        get(&format!("{}/_hikigane/status", self.endpoint())).json()["queued"]
+            .as_u64()
+            .unwrap()
     }
 
     /// Moves the virtual clock of a server in test mode, to an RFC 3339 time.
     pub fn move_clock(&self, to: &str) -> Answer {
-        post(&format!("{}/_hikigane/clock", self.endpoint()), &[("content-type", "application/json")], format!(r#"{{"to":"{to}"}}"#).as_bytes())
+        post(
+            &format!("{}/_hikigane/clock", self.endpoint()),
+            &[("content-type", "application/json")],
+            format!(r#"{{"to":"{to}"}}"#).as_bytes(),
+        )
     }
 
     /// The process id of the server.
@@ -148,7 +167,11 @@ impl Server {
 
     /// SIGTERM (or another signal by number), and the exit status and the rest of standard output.
     pub fn stop(mut self, signal: i32) -> (ExitStatus, String) {
-        let done = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status().unwrap();
+        let done = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
         assert!(done.success());
         let status = self.child.wait().unwrap();
         let mut rest = String::new();

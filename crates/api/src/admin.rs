@@ -91,7 +91,9 @@ async fn runs(State(endpoint): State<Endpoint>, Query(query): Query<RunQuery>) -
         limit: query.limit.unwrap_or(20).min(PAGE),
     };
     let runs = endpoint.router.history().runs(filter).await.map_err(unavailable)?;
-    Ok(Json(json!({"runs": runs.iter().map(|run| run_json(run, false)).collect::<Vec<_>>()})))
+    Ok(Json(
+        json!({"runs": runs.iter().map(|run| run_json(run, false)).collect::<Vec<_>>()}),
+    ))
 }
 
 async fn run(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result<Json<Value>, ApiError> {
@@ -187,8 +189,13 @@ struct LogBody(tokio::sync::mpsc::Receiver<Bytes>);
 impl futures_util::Stream for LogBody {
     type Item = Result<http_body::Frame<Bytes>, Infallible>;
 
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx).map(|text| text.map(|text| Ok(http_body::Frame::data(text))))
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0
+            .poll_recv(cx)
+            .map(|text| text.map(|text| Ok(http_body::Frame::data(text))))
     }
 }
 
@@ -199,16 +206,30 @@ struct DeadLetterQuery {
     limit: Option<usize>,
 }
 
-async fn dead_letters(State(endpoint): State<Endpoint>, Query(query): Query<DeadLetterQuery>) -> Result<Json<Value>, ApiError> {
+async fn dead_letters(
+    State(endpoint): State<Endpoint>,
+    Query(query): Query<DeadLetterQuery>,
+) -> Result<Json<Value>, ApiError> {
     let function = function(query.function)?;
     let limit = query.limit.unwrap_or(20).min(PAGE);
-    let letters = endpoint.router.queue().dead_letters(function.as_ref(), limit).await.map_err(unavailable)?;
-    Ok(Json(json!({"deadLetters": letters.iter().map(|letter| letter_json(letter, false)).collect::<Vec<_>>()})))
+    let letters = endpoint
+        .router
+        .queue()
+        .dead_letters(function.as_ref(), limit)
+        .await
+        .map_err(unavailable)?;
+    Ok(Json(
+        json!({"deadLetters": letters.iter().map(|letter| letter_json(letter, false)).collect::<Vec<_>>()}),
+    ))
 }
 
 async fn dead_letter(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result<Json<Value>, ApiError> {
     let letter = endpoint.router.queue().dead_letter(id).await.map_err(unavailable)?;
-    let letter = letter.ok_or_else(|| not_found(format!("there is no dead letter {id}; \"hikigane dlq list\" lists them")))?;
+    let letter = letter.ok_or_else(|| {
+        not_found(format!(
+            "there is no dead letter {id}; \"hikigane dlq list\" lists them"
+        ))
+    })?;
     Ok(Json(letter_json(&letter, true)))
 }
 
@@ -256,14 +277,23 @@ impl Which {
 async fn redrive(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Result<Json<Value>, ApiError> {
     let (id, function) = which.read()?;
     let router = &endpoint.router;
-    let count = router.queue().redrive(id, function.as_ref(), router.clock().now()).await.map_err(unavailable)?;
+    let count = router
+        .queue()
+        .redrive(id, function.as_ref(), router.clock().now())
+        .await
+        .map_err(unavailable)?;
     router.wake();
     Ok(Json(json!({"redriven": count})))
 }
 
 async fn purge(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Result<Json<Value>, ApiError> {
     let (id, function) = which.read()?;
-    let count = endpoint.router.queue().purge(id, function.as_ref()).await.map_err(unavailable)?;
+    let count = endpoint
+        .router
+        .queue()
+        .purge(id, function.as_ref())
+        .await
+        .map_err(unavailable)?;
     Ok(Json(json!({"purged": count})))
 }
 
@@ -276,7 +306,9 @@ struct ClockMove {
 async fn clock(State(endpoint): State<Endpoint>, Json(wanted): Json<ClockMove>) -> Result<Json<Value>, ApiError> {
     let clock = endpoint.router.clock();
     if !endpoint.test_mode || !clock.advance_to(wanted.to) {
-        return Err(bad("the clock can be moved only when the server was started with --test-mode".into()));
+        return Err(bad(
+            "the clock can be moved only when the server was started with --test-mode".into(),
+        ));
     }
     Ok(Json(json!({"time": clock.now()})))
 }
@@ -287,7 +319,8 @@ fn text(bytes: impl AsRef<[u8]>) -> Value {
 }
 
 fn function(name: Option<String>) -> Result<Option<FunctionName>, ApiError> {
-    name.map(|name| FunctionName::new(&name).map_err(|error| bad(error.to_string()))).transpose()
+    name.map(|name| FunctionName::new(&name).map_err(|error| bad(error.to_string())))
+        .transpose()
 }
 
 fn bad(message: String) -> ApiError {

@@ -70,7 +70,10 @@ pub struct Page {
 }
 
 /// `GET /2015-03-31/functions`: a page, and `NextMarker` when there is more.
-pub async fn list_functions(State(endpoint): State<Endpoint>, Query(page): Query<Page>) -> Result<Json<Value>, ApiError> {
+pub async fn list_functions(
+    State(endpoint): State<Endpoint>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, ApiError> {
     let after = match &page.marker {
         None => String::new(),
         Some(marker) => BASE64_URL_SAFE_NO_PAD
@@ -81,7 +84,9 @@ pub async fn list_functions(State(endpoint): State<Endpoint>, Query(page): Query
     };
     let limit = page.max_items.unwrap_or(PAGE).clamp(1, PAGE);
     let all = endpoint.router.routes().functions();
-    let mut rest = all.into_iter().filter(|spec| spec.config.name.as_str() > after.as_str());
+    let mut rest = all
+        .into_iter()
+        .filter(|spec| spec.config.name.as_str() > after.as_str());
     let page: Vec<_> = rest.by_ref().take(limit).cloned().collect();
     let mut functions = Vec::with_capacity(page.len());
     for spec in &page {
@@ -89,19 +94,41 @@ pub async fn list_functions(State(endpoint): State<Endpoint>, Query(page): Query
     }
     let mut answer = json!({"Functions": functions});
     if let (true, Some(last), Some(answer)) = (rest.next().is_some(), page.last(), answer.as_object_mut()) {
-        answer.insert("NextMarker".into(), BASE64_URL_SAFE_NO_PAD.encode(last.config.name.as_str()).into());
+        answer.insert(
+            "NextMarker".into(),
+            BASE64_URL_SAFE_NO_PAD.encode(last.config.name.as_str()).into(),
+        );
     }
     Ok(Json(answer))
 }
 
-fn find(endpoint: &Endpoint, function: &str, query: &Qualified) -> Result<(Arc<EnvironmentSpec>, Option<Qualifier>), ApiError> {
+fn find(
+    endpoint: &Endpoint,
+    function: &str,
+    query: &Qualified,
+) -> Result<(Arc<EnvironmentSpec>, Option<Qualifier>), ApiError> {
     let named = name::parse(function, query.qualifier.as_deref())?;
-    match endpoint.router.routes().function(&named.function, named.qualifier.as_ref()) {
+    match endpoint
+        .router
+        .routes()
+        .function(&named.function, named.qualifier.as_ref())
+    {
         Some(spec) => Ok((spec.clone(), named.qualifier)),
         None => {
-            let qualifier = named.qualifier.map(|qualifier| format!(":{qualifier}")).unwrap_or_default();
-            let arn = format!("arn:aws:lambda:{REGION}:{}:function:{}{qualifier}", hikigane_model::ACCOUNT_ID, named.function);
-            Err(ApiError::new(404, "ResourceNotFoundException", format!("Function not found: {arn}")))
+            let qualifier = named
+                .qualifier
+                .map(|qualifier| format!(":{qualifier}"))
+                .unwrap_or_default();
+            let arn = format!(
+                "arn:aws:lambda:{REGION}:{}:function:{}{qualifier}",
+                hikigane_model::ACCOUNT_ID,
+                named.function
+            );
+            Err(ApiError::new(
+                404,
+                "ResourceNotFoundException",
+                format!("Function not found: {arn}"),
+            ))
         }
     }
 }
@@ -110,7 +137,11 @@ fn find(endpoint: &Endpoint, function: &str, query: &Qualified) -> Result<(Arc<E
 async fn configuration(endpoint: &Endpoint, spec: &EnvironmentSpec, qualifier: Option<&Qualifier>) -> Value {
     let config = &spec.config;
     let package = endpoint.packages.of(&config.code).await;
-    let environment = if config.env.is_empty() { Value::Null } else { json!({"Variables": config.env}) };
+    let environment = if config.env.is_empty() {
+        Value::Null
+    } else {
+        json!({"Variables": config.env})
+    };
     let mut answer = json!({
         "FunctionName": config.name,
         "FunctionArn": function_arn(&config.name, qualifier),
@@ -143,15 +174,26 @@ async fn configuration(endpoint: &Endpoint, spec: &EnvironmentSpec, qualifier: O
 
 /// The code's time of change, as AWS writes it: `2026-11-22T21:00:00.000+0000`.
 fn modified(code: &FilePath) -> String {
-    let time = std::fs::metadata(code).and_then(|data| data.modified()).unwrap_or(std::time::UNIX_EPOCH);
-    chrono::DateTime::<chrono::Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
+    let time = std::fs::metadata(code)
+        .and_then(|data| data.modified())
+        .unwrap_or(std::time::UNIX_EPOCH);
+    chrono::DateTime::<chrono::Utc>::from(time)
+        .format("%Y-%m-%dT%H:%M:%S%.3f+0000")
+        .to_string()
 }
 
 /// A UUID that changes when the configuration does.
 fn revision(spec: &EnvironmentSpec) -> String {
     let hash = Sha256::digest(format!("{:?}{}", spec.config, spec.revision));
     let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 impl Packages {
@@ -160,7 +202,12 @@ impl Packages {
             return known.clone();
         }
         let path = code.to_owned();
-        let package = tokio::task::spawn_blocking(move || measure(&path)).await.unwrap_or(Package { size: 0, sha256: String::new() });
+        let package = tokio::task::spawn_blocking(move || measure(&path))
+            .await
+            .unwrap_or(Package {
+                size: 0,
+                sha256: String::new(),
+            });
         self.lock().insert(code.to_owned(), package.clone());
         package
     }
@@ -186,7 +233,10 @@ fn measure(code: &FilePath) -> Package {
             hash.update(&bytes);
         }
     }
-    Package { size, sha256: BASE64_STANDARD.encode(hash.finalize()) }
+    Package {
+        size,
+        sha256: BASE64_STANDARD.encode(hash.finalize()),
+    }
 }
 
 fn collect(path: &FilePath, files: &mut Vec<PathBuf>) {

@@ -23,7 +23,12 @@ pub struct ApiError {
 impl ApiError {
     /// An error with AWS's code.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), reason: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            reason: None,
+        }
     }
 
     /// The body. `Message` or `message` and the presence of `Type` differ by code (AWS's API model; answers recorded from AWS).
@@ -35,8 +40,14 @@ impl ApiError {
         if self.code != "ValidationException" {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
-        let upper = matches!(self.code, "ResourceNotFoundException" | "ServiceException" | "AccessDeniedException");
-        body.insert(if upper { "Message" } else { "message" }.into(), self.message.clone().into());
+        let upper = matches!(
+            self.code,
+            "ResourceNotFoundException" | "ServiceException" | "AccessDeniedException"
+        );
+        body.insert(
+            if upper { "Message" } else { "message" }.into(),
+            self.message.clone().into(),
+        );
         body.into()
     }
 }
@@ -60,9 +71,10 @@ impl From<InvokeError> for ApiError {
         match error {
             InvokeError::NotFound(_) => Self::new(404, "ResourceNotFoundException", message),
             InvokeError::TooLarge { .. } => Self::new(413, "RequestTooLargeException", message),
-            InvokeError::Throttled(reason) => {
-                Self { reason: Some(reason.as_str()), ..Self::new(429, "TooManyRequestsException", message) }
-            }
+            InvokeError::Throttled(reason) => Self {
+                reason: Some(reason.as_str()),
+                ..Self::new(429, "TooManyRequestsException", message)
+            },
             InvokeError::Unavailable(_) => Self::new(503, "ServiceException", message),
         }
     }
@@ -82,7 +94,9 @@ mod tests {
     fn bodies_are_cased_as_on_aws() {
         let body = |error: InvokeError| ApiError::from(error).body().to_string();
         assert_eq!(
-            body(InvokeError::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded)),
+            body(InvokeError::Throttled(
+                ThrottleReason::ConcurrentInvocationLimitExceeded
+            )),
             r#"{"Reason":"ConcurrentInvocationLimitExceeded","Type":"User","message":"Rate Exceeded."}"#
         );
         assert_eq!(

@@ -25,25 +25,39 @@ impl Guard {
     }
 
     fn accepts_host(self, authority: &str) -> bool {
-        let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
+        let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else {
+            return false;
+        };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let local = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let local =
+            host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         local && authority.port_u16().unwrap_or(80) == self.port
     }
 
     fn accepts_origin(self, origin: &str) -> bool {
-        origin.strip_prefix("http://").is_some_and(|authority| self.accepts_host(authority))
+        origin
+            .strip_prefix("http://")
+            .is_some_and(|authority| self.accepts_host(authority))
     }
 }
 
 /// Refuses a request whose `Host` is another's, or whose `Origin` is another site.
 pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or_default());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or_default())
+    };
     let host = text(HOST).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let host_is_ours = host.is_some_and(|host| guard.accepts_host(host));
     if !host_is_ours || text(ORIGIN).is_some_and(|origin| !guard.accepts_origin(origin)) {
-        return ApiError::new(403, "AccessDeniedException", "this server answers requests to its own loopback address only").into_response();
+        return ApiError::new(
+            403,
+            "AccessDeniedException",
+            "this server answers requests to its own loopback address only",
+        )
+        .into_response();
     }
     next.run(request).await
 }
@@ -55,14 +69,35 @@ mod tests {
     #[test]
     fn only_our_own_address_is_ours() {
         let guard = Guard { port: 9000 };
-        for good in ["127.0.0.1:9000", "localhost:9000", "LOCALHOST:9000", "[::1]:9000", "127.0.0.2:9000"] {
+        for good in [
+            "127.0.0.1:9000",
+            "localhost:9000",
+            "LOCALHOST:9000",
+            "[::1]:9000",
+            "127.0.0.2:9000",
+        ] {
             assert!(guard.accepts_host(good), "{good}");
         }
-        for bad in ["127.0.0.1", "127.0.0.1:80", "example.com:9000", "localhost.example.com:9000", "0.0.0.0:9000", "10.0.0.1:9000", "", "a b"] {
+        for bad in [
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "example.com:9000",
+            "localhost.example.com:9000",
+            "0.0.0.0:9000",
+            "10.0.0.1:9000",
+            "",
+            "a b",
+        ] {
             assert!(!guard.accepts_host(bad), "{bad}");
         }
         assert!(guard.accepts_origin("http://localhost:9000"));
-        for bad in ["null", "http://example.com", "https://localhost:9000", "http://localhost:9001", ""] {
+        for bad in [
+            "null",
+            "http://example.com",
+            "https://localhost:9000",
+            "http://localhost:9001",
+            "",
+        ] {
             assert!(!guard.accepts_origin(bad), "{bad}");
         }
     }

@@ -43,7 +43,10 @@ pub async fn invoke(
             let tail = text(&headers, "x-amz-log-type") == Some("Tail");
             Ok(synchronous(endpoint.router.invoke(request).await?, tail))
         }
-        "Event" => Ok(empty(StatusCode::ACCEPTED, &endpoint.router.invoke_event(request).await?)),
+        "Event" => Ok(empty(
+            StatusCode::ACCEPTED,
+            &endpoint.router.invoke_event(request).await?,
+        )),
         "DryRun" => {
             endpoint.router.dry_run(&request)?;
             Ok(empty(StatusCode::NO_CONTENT, &RequestId::random()))
@@ -65,12 +68,21 @@ fn synchronous(invoked: Invoked, tail: bool) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REQUEST_ID, value(invoked.request_id.as_str()));
-    headers.insert(HeaderName::from_static("x-amz-executed-version"), value(&invoked.version.to_string()));
+    headers.insert(
+        HeaderName::from_static("x-amz-executed-version"),
+        value(&invoked.version.to_string()),
+    );
     if !matches!(outcome, Outcome::Returned(_)) {
-        headers.insert(HeaderName::from_static("x-amz-function-error"), HeaderValue::from_static("Unhandled"));
+        headers.insert(
+            HeaderName::from_static("x-amz-function-error"),
+            HeaderValue::from_static("Unhandled"),
+        );
     }
     if tail {
-        headers.insert(HeaderName::from_static("x-amz-log-result"), value(&BASE64_STANDARD.encode(log_tail(&invoked.log))));
+        headers.insert(
+            HeaderName::from_static("x-amz-log-result"),
+            value(&BASE64_STANDARD.encode(log_tail(&invoked.log))),
+        );
     }
     response
 }
@@ -105,7 +117,11 @@ async fn payload(body: Body) -> Result<Bytes, ApiError> {
             "RequestTooLargeException",
             format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"),
         )),
-        Err(error) => Err(ApiError::new(400, "InvalidRequestContentException", format!("the request body broke off: {error}"))),
+        Err(error) => Err(ApiError::new(
+            400,
+            "InvalidRequestContentException",
+            format!("the request body broke off: {error}"),
+        )),
     }
 }
 
@@ -115,19 +131,32 @@ fn check_json(payload: &mut Bytes) -> Result<(), ApiError> {
         *payload = Bytes::from_static(b"{}");
         return Ok(());
     }
-    serde_json::from_slice::<serde::de::IgnoredAny>(payload).map(drop).map_err(|error| {
+    let refuse = |error: &dyn std::fmt::Display| {
         ApiError::new(
             400,
             "InvalidRequestContentException",
             format!("Could not parse request body into json: Could not parse payload into json: {error}"),
         )
-    })
+    };
+    // What is ignored inside a string is not looked at: whether it is UTF-8 must be asked first.
+    let text = std::str::from_utf8(payload).map_err(|error| refuse(&error))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map(drop)
+        .map_err(|error| refuse(&error))
 }
 
 /// `X-Amz-Client-Context`: base64 of JSON, at most 3,583 bytes.
 fn client_context(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(encoded) = text(headers, "x-amz-client-context") else { return Ok(None) };
-    let invalid = || ApiError::new(400, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.");
+    let Some(encoded) = text(headers, "x-amz-client-context") else {
+        return Ok(None);
+    };
+    let invalid = || {
+        ApiError::new(
+            400,
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        )
+    };
     if encoded.len() > 3_583 {
         return Err(invalid());
     }

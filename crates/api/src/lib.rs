@@ -30,7 +30,11 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint over `router`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
     pub fn new(router: Arc<Router>, test_mode: bool) -> Self {
-        Self { router, packages: configuration::Packages::default(), test_mode }
+        Self {
+            router,
+            packages: configuration::Packages::default(),
+            test_mode,
+        }
     }
 
     /// Serves until `shutdown` fires, and then until the requests that were begun are answered.
@@ -40,7 +44,9 @@ impl Endpoint {
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        axum::serve(listener, self.routes(address)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        axum::serve(listener, self.routes(address))
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
     }
 
     fn routes(self, address: SocketAddr) -> Routes {
@@ -48,12 +54,18 @@ impl Endpoint {
             .route("/2015-03-31/functions", get(configuration::list_functions))
             .route("/2015-03-31/functions/", get(configuration::list_functions))
             .route("/2015-03-31/functions/{function}", get(configuration::get_function))
-            .route("/2015-03-31/functions/{function}/configuration", get(configuration::get_function_configuration))
+            .route(
+                "/2015-03-31/functions/{function}/configuration",
+                get(configuration::get_function_configuration),
+            )
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
             .merge(admin::routes())
             .fallback(error::unknown_operation)
             .method_not_allowed_fallback(error::unknown_operation)
-            .layer(axum::middleware::from_fn_with_state(guard::Guard::new(address), guard::check))
+            .layer(axum::middleware::from_fn_with_state(
+                guard::Guard::new(address),
+                guard::check,
+            ))
             .with_state(self)
     }
 }

@@ -19,8 +19,12 @@ pub fn parse(text: &str, query: Option<&str>) -> Result<Named, ApiError> {
     let (function, inner) = match parts.as_slice() {
         [name] => (*name, None),
         [name, qualifier] => (*name, Some(*qualifier)),
-        [account, "function", name, rest @ ..] if rest.len() <= 1 && is_account(account) => (*name, rest.first().copied()),
-        ["arn", "aws", "lambda", region, account, "function", name, rest @ ..] if rest.len() <= 1 && is_account(account) => {
+        [account, "function", name, rest @ ..] if rest.len() <= 1 && is_account(account) => {
+            (*name, rest.first().copied())
+        }
+        ["arn", "aws", "lambda", region, account, "function", name, rest @ ..]
+            if rest.len() <= 1 && is_account(account) =>
+        {
             if *region != REGION {
                 let message = format!("Functions from '{region}' are not reachable in this region ('{REGION}')");
                 return Err(ApiError::new(404, "ResourceNotFoundException", message));
@@ -39,8 +43,14 @@ pub fn parse(text: &str, query: Option<&str>) -> Result<Named, ApiError> {
         let message = "The derived qualifier from the function name does not match the specified qualifier.";
         return Err(ApiError::new(400, "InvalidParameterValueException", message));
     }
-    let qualifier = inner.or(query).map(|text| Qualifier::new(text).map_err(|_| invalid("qualifier", text))).transpose()?;
-    Ok(Named { function: function.to_owned(), qualifier })
+    let qualifier = inner
+        .or(query)
+        .map(|text| Qualifier::new(text).map_err(|_| invalid("qualifier", text)))
+        .transpose()?;
+    Ok(Named {
+        function: function.to_owned(),
+        qualifier,
+    })
 }
 
 fn is_account(text: &str) -> bool {
@@ -77,7 +87,14 @@ mod tests {
             (&arn, None, "f", None),
             (&format!("{arn}:live"), None, "f", Some(Qualifier::Alias("live".into()))),
         ] {
-            assert_eq!(parse(text, query).unwrap(), Named { function: function.into(), qualifier }, "{text}");
+            assert_eq!(
+                parse(text, query).unwrap(),
+                Named {
+                    function: function.into(),
+                    qualifier
+                },
+                "{text}"
+            );
         }
         for (text, query) in [
             ("", None),

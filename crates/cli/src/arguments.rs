@@ -8,7 +8,12 @@ use clap::{Args, Parser, Subcommand};
 
 /// Your own Lambda: routes events into JavaScript functions.
 #[derive(Debug, Parser)]
-#[command(name = "hikigane", version, about, after_help = "Exit codes: 0 done, 1 failed, 2 the manifest or the command line has errors.")]
+#[command(
+    name = "hikigane",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 the manifest or the command line has errors."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,

@@ -47,7 +47,12 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
         print(&loaded.warnings);
         let manifest = &loaded.manifest;
         let (functions, bindings) = (manifest.functions.len(), manifest.bindings.len());
-        println!("{}: {} functions, {} events: valid", arguments.file.display(), functions, bindings);
+        println!(
+            "{}: {} functions, {} events: valid",
+            arguments.file.display(),
+            functions,
+            bindings
+        );
     }
     Ok(())
 }
@@ -77,7 +82,11 @@ async fn start(executor: &impl Executor, config: &FunctionConfig) -> Option<Stri
     let mut config = config.clone();
     config.allow.net.clear();
     config.allow.read.append(&mut config.allow.write);
-    let spec = Arc::new(EnvironmentSpec { config: Arc::new(config), version: Qualifier::Latest, revision: 0 });
+    let spec = Arc::new(EnvironmentSpec {
+        config: Arc::new(config),
+        version: Qualifier::Latest,
+        revision: 0,
+    });
     match executor.start(&spec, &mut LogSink::new(None)).await {
         Ok(_) => None,
         Err(StartError::Host(message)) => Some(message),
@@ -89,7 +98,10 @@ fn explain(outcome: &Outcome) -> String {
     let error_type = outcome.error_type().unwrap_or_default();
     let payload = outcome.to_payload(&hikigane_model::RequestId::from_text("-"));
     let message = serde_json::from_slice::<serde_json::Value>(&payload).ok();
-    let message = message.as_ref().and_then(|json| json["errorMessage"].as_str()).unwrap_or_default();
+    let message = message
+        .as_ref()
+        .and_then(|json| json["errorMessage"].as_str())
+        .unwrap_or_default();
     format!("{error_type}: {}", message.lines().next().unwrap_or_default())
 }
 

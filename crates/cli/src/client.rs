@@ -19,7 +19,11 @@ pub struct Server {
 impl Server {
     /// The server at `host:port` or at a URL.
     pub fn at(endpoint: &str) -> Self {
-        let base = if endpoint.contains("://") { endpoint.trim_end_matches('/').to_owned() } else { format!("http://{endpoint}") };
+        let base = if endpoint.contains("://") {
+            endpoint.trim_end_matches('/').to_owned()
+        } else {
+            format!("http://{endpoint}")
+        };
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         Self { base, agent }
     }
@@ -35,7 +39,10 @@ impl Server {
 
     /// `POST` of JSON.
     pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
         self.json(request.send(body.to_string()))
     }
 
@@ -63,14 +70,19 @@ impl Server {
     }
 
     fn unreachable(&self, error: ureq::Error) -> anyhow::Error {
-        anyhow!("no server answers at {}: {error}; start one with \"hikigane up\", or name its address with --endpoint", self.base)
+        anyhow!(
+            "no server answers at {}: {error}; start one with \"hikigane up\", or name its address with --endpoint",
+            self.base
+        )
     }
 }
 
 /// The message of an error answer.
 fn message(body: &str) -> String {
     let json = serde_json::from_str::<Value>(body).ok();
-    let message = json.as_ref().and_then(|json| json["message"].as_str().or(json["Message"].as_str()));
+    let message = json
+        .as_ref()
+        .and_then(|json| json["message"].as_str().or(json["Message"].as_str()));
     message.unwrap_or(body).to_owned()
 }
 
@@ -79,13 +91,35 @@ pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     let event = read_event(arguments.event.as_deref())?;
     let server = Server::at(&arguments.client.endpoint);
     let url = format!("{}/2015-03-31/functions/{}/invocations", server.base, arguments.name);
-    let kind = if arguments.asynchronous { "Event" } else { "RequestResponse" };
-    let request = server.agent.post(url).header("x-amz-invocation-type", kind).header("x-amz-log-type", "Tail");
+    let kind = if arguments.asynchronous {
+        "Event"
+    } else {
+        "RequestResponse"
+    };
+    let request = server
+        .agent
+        .post(url)
+        .header("x-amz-invocation-type", kind)
+        .header("x-amz-log-type", "Tail");
     let response = request.send(event).map_err(|error| server.unreachable(error))?;
     let status = response.status();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (request_id, log, function_error) = (header("x-amzn-requestid"), header("x-amz-log-result"), header("x-amz-function-error"));
-    let body = response.into_body().into_with_config().limit(64 * 1024 * 1024).read_to_string()?;
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let (request_id, log, function_error) = (
+        header("x-amzn-requestid"),
+        header("x-amz-log-result"),
+        header("x-amz-function-error"),
+    );
+    let body = response
+        .into_body()
+        .into_with_config()
+        .limit(64 * 1024 * 1024)
+        .read_to_string()?;
     if !status.is_success() {
         return Err(anyhow!("{}", message(&body)).into());
     }
@@ -103,7 +137,11 @@ pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
         eprint!("{}", printable(&String::from_utf8_lossy(&log)));
     }
     std::io::stdout().flush()?;
-    if function_error.is_some() { Err(Failure::Silent) } else { Ok(()) }
+    if function_error.is_some() {
+        Err(Failure::Silent)
+    } else {
+        Ok(())
+    }
 }
 
 fn read_event(event: Option<&str>) -> anyhow::Result<Vec<u8>> {
@@ -121,5 +159,7 @@ fn read_event(event: Option<&str>) -> anyhow::Result<Vec<u8>> {
 
 /// Text from a function, without the control characters that a terminal would obey.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect()
+    text.chars()
+        .filter(|&c| c == '\n' || c == '\t' || !c.is_control())
+        .collect()
 }

@@ -15,7 +15,11 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
     let server = Server::at(&arguments.client.endpoint);
     let function: Vec<_> = arguments.name.iter().map(|name| ("function", name.clone())).collect();
     // Listening comes first, so that nothing falls between the past and the future.
-    let follow = if arguments.follow { Some(server.stream(paths::LOGS, &function)?) } else { None };
+    let follow = if arguments.follow {
+        Some(server.stream(paths::LOGS, &function)?)
+    } else {
+        None
+    };
 
     let mut query = function.clone();
     query.push(("limit", arguments.runs.to_string()));
@@ -43,7 +47,10 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
 fn print(run: &Value, as_json: bool) -> Result<(), Failure> {
     let log = run["log"].as_str().unwrap_or_default();
     if as_json {
-        println!("{}", json!({"id": run["id"], "requestId": run["requestId"], "function": run["function"], "log": log}));
+        println!(
+            "{}",
+            json!({"id": run["id"], "requestId": run["requestId"], "function": run["function"], "log": log})
+        );
     } else {
         print!("{}", printable(log));
     }
@@ -56,7 +63,10 @@ pub fn runs(arguments: &Runs) -> Result<(), Failure> {
     match &arguments.command {
         None => list_runs(&server, &arguments.list, arguments.client.json),
         Some(RunsCommand::List(list)) => list_runs(&server, list, arguments.client.json),
-        Some(RunsCommand::Show { id }) => show(&server.get(&format!("{}/{id}", paths::RUNS), &[])?, arguments.client.json),
+        Some(RunsCommand::Show { id }) => show(
+            &server.get(&format!("{}/{id}", paths::RUNS), &[])?,
+            arguments.client.json,
+        ),
         Some(RunsCommand::Replay { id }) => {
             let answer = server.post(&format!("{}/{id}/replay", paths::RUNS), &json!({}))?;
             if arguments.client.json {
@@ -86,7 +96,9 @@ fn list_runs(server: &Server, list: &RunsList, as_json: bool) -> Result<(), Fail
             field(&run["reason"]),
         ]
     };
-    let head = ["ID", "STARTED", "FUNCTION", "TRIGGER", "STATUS", "DURATION", "ATTEMPT", "REASON"];
+    let head = [
+        "ID", "STARTED", "FUNCTION", "TRIGGER", "STATUS", "DURATION", "ATTEMPT", "REASON",
+    ];
     table(&answer, "runs", head, row, as_json, "no run yet")
 }
 
@@ -117,11 +129,21 @@ fn list_dead(server: &Server, function: Option<&String>, limit: usize, as_json: 
             field(&letter["attempts"]),
         ]
     };
-    table(&answer, "deadLetters", ["ID", "DIED", "FUNCTION", "TRIGGER", "CONDITION", "ATTEMPTS"], row, as_json, "no dead letters")
+    table(
+        &answer,
+        "deadLetters",
+        ["ID", "DIED", "FUNCTION", "TRIGGER", "CONDITION", "ATTEMPTS"],
+        row,
+        as_json,
+        "no dead letters",
+    )
 }
 
 fn settle(server: &Server, path: &str, which: &Which, done: &str, as_json: bool) -> Result<(), Failure> {
-    let answer = server.post(path, &json!({"id": which.id, "function": which.function, "all": which.all}))?;
+    let answer = server.post(
+        path,
+        &json!({"id": which.id, "function": which.function, "all": which.all}),
+    )?;
     if as_json {
         println!("{answer}");
     } else {
@@ -138,7 +160,10 @@ fn show(object: &Value, as_json: bool) -> Result<(), Failure> {
     }
     const LONG: [&str; 5] = ["input", "output", "log", "payload", "response"];
     let members = object.as_object().into_iter().flatten();
-    for (name, value) in members.clone().filter(|(name, value)| !LONG.contains(&name.as_str()) && !value.is_null()) {
+    for (name, value) in members
+        .clone()
+        .filter(|(name, value)| !LONG.contains(&name.as_str()) && !value.is_null())
+    {
         println!("{name:<12} {}", field(value));
     }
     for (name, value) in members.filter(|(name, value)| LONG.contains(&name.as_str()) && !value.is_null()) {
@@ -165,10 +190,18 @@ fn table<const N: usize>(
         println!("{empty}");
         return Ok(());
     }
-    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(entries.iter().map(row)).collect();
-    let widths: Vec<usize> = (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
+        .chain(entries.iter().map(row))
+        .collect();
+    let widths: Vec<usize> = (0..N)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     for row in rows {
-        let line: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let line: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         println!("{}", line.join("  ").trim_end());
     }
     Ok(())
@@ -186,5 +219,7 @@ fn field(value: &Value) -> String {
 /// A time in this machine's zone.
 fn time(value: &Value) -> String {
     let parsed = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    parsed.map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
+    parsed
+        .map(|time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string())
+        .unwrap_or_default()
 }

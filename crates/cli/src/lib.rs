@@ -28,7 +28,11 @@ use arguments::{Arguments, Command};
 
 /// The kinds of trigger that come with Hikigane.
 pub fn builtin() -> Vec<Arc<dyn TriggerPlugin>> {
-    vec![Arc::new(hikigane_s3::plugin()), Arc::new(hikigane_schedule::plugin()), Arc::new(hikigane_http::plugin())]
+    vec![
+        Arc::new(hikigane_s3::plugin()),
+        Arc::new(hikigane_schedule::plugin()),
+        Arc::new(hikigane_http::plugin()),
+    ]
 }
 
 /// Why a command ends other than well, mapped to the exit code here and nowhere else.
@@ -50,7 +54,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// The whole program, with these kinds of trigger.
 pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
     // Before anything else: V8 wants to be the first in its process, and no other thread may exist.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == server::WORKER) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == server::WORKER)
+    {
         return match hikigane_isolate::worker_main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {

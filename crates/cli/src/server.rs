@@ -46,20 +46,42 @@ pub struct Server {
 
 impl Server {
     /// Opens everything, or nothing.
-    pub async fn open(loaded: Loaded, endpoint: SocketAddr, data: &Path, clock: Clock, test_mode: bool) -> anyhow::Result<Self> {
+    pub async fn open(
+        loaded: Loaded,
+        endpoint: SocketAddr,
+        data: &Path,
+        clock: Clock,
+        test_mode: bool,
+    ) -> anyhow::Result<Self> {
         if !endpoint.ip().is_loopback() {
-            bail!("the endpoint cannot listen on {endpoint}: without credentials it is open on loopback only; use 127.0.0.1:{}", endpoint.port());
+            bail!(
+                "the endpoint cannot listen on {endpoint}: without credentials it is open on loopback only; use 127.0.0.1:{}",
+                endpoint.port()
+            );
         }
         let listener = TcpListener::bind(endpoint).await.with_context(|| {
-            format!("the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)")
+            format!(
+                "the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)"
+            )
         })?;
         let address = listener.local_addr()?;
         let store = Arc::new(SqliteStore::open(data)?);
         let executor = executor(data.join("tmp"), Some(address), SPARES)?;
         let functions = loaded.manifest.functions.into_iter();
-        let specs = functions.map(|config| Arc::new(EnvironmentSpec { config: Arc::new(config), version: Qualifier::Latest, revision: 1 }));
+        let specs = functions.map(|config| {
+            Arc::new(EnvironmentSpec {
+                config: Arc::new(config),
+                version: Qualifier::Latest,
+                revision: 1,
+            })
+        });
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
-        let bindings = bindings.map(|binding| Binding { id: binding.id, function: binding.function, kind: binding.kind, filter: binding.filter });
+        let bindings = bindings.map(|binding| Binding {
+            id: binding.id,
+            function: binding.function,
+            kind: binding.kind,
+            filter: binding.filter,
+        });
         let router = Router::new(RouterParts {
             routes: Routes::new(specs, bindings),
             pool: Pool::new(Arc::new(executor), IDLE, MAX_IDLE),
@@ -75,7 +97,17 @@ impl Server {
         for (kind, source) in &mut sources {
             announcements.extend(source.open(&clock, &PluginState::new(kind, gate.clone())).await?);
         }
-        Ok(Self { router, store, gate, sources, listener, clock, test_mode, address, announcements })
+        Ok(Self {
+            router,
+            store,
+            gate,
+            sources,
+            listener,
+            clock,
+            test_mode,
+            address,
+            announcements,
+        })
     }
 
     /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
@@ -134,8 +166,10 @@ fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -
 pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) -> anyhow::Result<ProcessExecutor> {
     // What an earlier server left behind when it was killed.
     let _ = std::fs::remove_dir_all(&tmp_root);
-    let env: HashMap<String, String> =
-        endpoint.map(|address| ("AWS_ENDPOINT_URL".to_owned(), format!("http://{address}"))).into_iter().collect();
+    let env: HashMap<String, String> = endpoint
+        .map(|address| ("AWS_ENDPOINT_URL".to_owned(), format!("http://{address}")))
+        .into_iter()
+        .collect();
     ProcessExecutor::new(ProcessSettings {
         command: (PathBuf::from("/proc/self/exe"), vec![WORKER.to_owned()]),
         spares,

@@ -18,14 +18,20 @@ use crate::server::Server;
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
     let loaded = check::load(&arguments.file, plugins)?;
     check::print(&loaded.warnings);
-    let data = arguments.data.clone().unwrap_or_else(|| loaded.manifest.base.join(".hikigane"));
+    let data = arguments
+        .data
+        .clone()
+        .unwrap_or_else(|| loaded.manifest.base.join(".hikigane"));
     let clock = if arguments.test_mode {
         Clock::virtual_at(arguments.clock.unwrap_or_else(chrono::Utc::now))
     } else {
         Clock::system()
     };
     let summary = Summary::of(&loaded.manifest);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -56,8 +62,15 @@ struct Summary {
 
 impl Summary {
     fn of(manifest: &Manifest) -> Self {
-        let functions = manifest.functions.iter().map(|function| function.name.to_string()).collect();
-        Self { path: manifest.path.clone(), functions }
+        let functions = manifest
+            .functions
+            .iter()
+            .map(|function| function.name.to_string())
+            .collect();
+        Self {
+            path: manifest.path.clone(),
+            functions,
+        }
     }
 }
 
@@ -65,11 +78,24 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
     let mut out = std::io::stdout().lock();
     let endpoint = format!("http://{}", server.address);
     if json {
-        let sources: Vec<_> = server.announcements.iter().map(|line| json!({"label": line.label, "text": line.text})).collect();
-        writeln!(out, "{}", json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data}))?;
+        let sources: Vec<_> = server
+            .announcements
+            .iter()
+            .map(|line| json!({"label": line.label, "text": line.text}))
+            .collect();
+        writeln!(
+            out,
+            "{}",
+            json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data})
+        )?;
         return Ok(out.flush()?);
     }
-    writeln!(out, "hikigane {}  {}\n", env!("CARGO_PKG_VERSION"), summary.path.display())?;
+    writeln!(
+        out,
+        "hikigane {}  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        summary.path.display()
+    )?;
     let mut line = |label: &str, text: &str| writeln!(out, "  {label:<10} {text}");
     line("endpoint", &format!("{endpoint}  (Lambda API)"))?;
     line("functions", &summary.functions.join(", "))?;
@@ -77,18 +103,35 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         line(announcement.label, &announcement.text)?;
     }
     line("data", &data.display().to_string())?;
-    let here = if server.address.port() == 9000 { String::new() } else { format!(" --endpoint {}", server.address) };
+    let here = if server.address.port() == 9000 {
+        String::new()
+    } else {
+        format!(" --endpoint {}", server.address)
+    };
     writeln!(out, "\nTry next, in another terminal:")?;
     if let Some(function) = summary.functions.first() {
         writeln!(out, "  hikigane invoke {function} --log{here}")?;
     }
     if let Some(gateway) = server.announcements.iter().find(|line| line.label == "gateway") {
-        let route = server.announcements.iter().find(|line| line.label == "route" && line.text.starts_with("GET /"));
-        let path = route.and_then(|line| line.text.split(' ').nth(1)).unwrap_or("/").replace(['{', '}'], "").replace('+', "");
+        let route = server
+            .announcements
+            .iter()
+            .find(|line| line.label == "route" && line.text.starts_with("GET /"));
+        let path = route
+            .and_then(|line| line.text.split(' ').nth(1))
+            .unwrap_or("/")
+            .replace(['{', '}'], "")
+            .replace('+', "");
         writeln!(out, "  curl {}{path}", gateway.text)?;
     }
     writeln!(out, "  hikigane runs{here}")?;
     writeln!(out, "  hikigane logs --follow{here}")?;
     writeln!(out, "\nCtrl-C stops.")?;
     Ok(out.flush()?)
+}
+
+/// Threads of the server: half of the processors; the others are for the functions. Fewer threads wake each other less often, which costs more
+/// than all the server's own work (docs/SPECIFICATION.md).
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }

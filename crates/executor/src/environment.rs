@@ -75,7 +75,10 @@ impl StartError {
     pub fn function(error_type: &str, message: &str) -> Self {
         let json = serde_json::json!({"errorType": error_type, "errorMessage": message, "trace": []}).to_string();
         Self::Function {
-            outcome: Outcome::Failed(FunctionError { error_type: error_type.to_owned(), json: json.into() }),
+            outcome: Outcome::Failed(FunctionError {
+                error_type: error_type.to_owned(),
+                json: json.into(),
+            }),
             init: Duration::ZERO,
             max_memory_mb: 0,
         }

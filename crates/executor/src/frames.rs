@@ -24,6 +24,8 @@ pub enum ToWorker {
 pub struct InvokeFrame {
     /// Milliseconds since 1970 at which it will be killed.
     pub deadline_ms: u64,
+    /// Must come back with the answer. User code that gets hold of the socket does not know it, and so cannot answer.
+    pub nonce: u64,
     /// The id.
     pub request_id: String,
     /// The ARN as invoked.
@@ -57,6 +59,8 @@ pub enum FromWorker {
     Log(Bytes),
     /// The handler returned this JSON text.
     Returned {
+        /// The invocation's.
+        nonce: u64,
         /// Most memory held so far, KiB.
         max_rss_kib: u32,
         /// The result.
@@ -64,6 +68,8 @@ pub enum FromWorker {
     },
     /// The handler threw: Lambda's error JSON.
     Failed {
+        /// The invocation's.
+        nonce: u64,
         /// Most memory held so far, KiB.
         max_rss_kib: u32,
         /// Whether the worker can go on.
@@ -95,7 +101,9 @@ pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
 
 /// Takes one whole frame off the front of `buffer`: its kind and its body. `None`: not all of it is there yet.
 fn take(buffer: &mut BytesMut) -> Result<Option<(u8, Bytes)>, FrameError> {
-    let Some(head) = buffer.first_chunk::<HEAD>() else { return Ok(None) };
+    let Some(head) = buffer.first_chunk::<HEAD>() else {
+        return Ok(None);
+    };
     let length = u32::from_le_bytes(*head) as usize;
     if length == 0 || length > LIMIT {
         return Err(FrameError("its length is out of range"));
@@ -127,7 +135,13 @@ impl ToWorker {
             Self::Init(json) => put(out, INIT, |out| out.put_slice(json)),
             Self::Invoke(frame) => put(out, INVOKE, |out| {
                 out.put_u64_le(frame.deadline_ms);
-                for text in [&frame.request_id, &frame.invoked_arn, &frame.client_context, &frame.trace] {
+                out.put_u64_le(frame.nonce);
+                for text in [
+                    &frame.request_id,
+                    &frame.invoked_arn,
+                    &frame.client_context,
+                    &frame.trace,
+                ] {
                     out.put_u32_le(text.len() as u32);
                     out.put_slice(text.as_bytes());
                 }
@@ -138,16 +152,31 @@ impl ToWorker {
 
     /// Takes a frame off the front of `buffer`; `None`: it is not complete.
     pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some((kind, mut body)) = take(buffer)? else { return Ok(None) };
+        let Some((kind, mut body)) = take(buffer)? else {
+            return Ok(None);
+        };
         match kind {
             INIT => Ok(Some(Self::Init(body))),
             INVOKE => {
-                let deadline_ms = body.try_get_u64_le().map_err(|_| FrameError("an invoke without deadline"))?;
+                let deadline_ms = body
+                    .try_get_u64_le()
+                    .map_err(|_| FrameError("an invoke without deadline"))?;
+                let nonce = body
+                    .try_get_u64_le()
+                    .map_err(|_| FrameError("an invoke without nonce"))?;
                 let request_id = text(&mut body)?;
                 let invoked_arn = text(&mut body)?;
                 let client_context = text(&mut body)?;
                 let trace = text(&mut body)?;
-                Ok(Some(Self::Invoke(InvokeFrame { deadline_ms, request_id, invoked_arn, client_context, trace, payload: body })))
+                Ok(Some(Self::Invoke(InvokeFrame {
+                    deadline_ms,
+                    nonce,
+                    request_id,
+                    invoked_arn,
+                    client_context,
+                    trace,
+                    payload: body,
+                })))
             }
             _ => Err(FrameError("a kind that no worker knows")),
         }
@@ -165,11 +194,22 @@ impl FromWorker {
                 out.put_slice(error);
             }),
             Self::Log(text) => put(out, LOG, |out| out.put_slice(text)),
-            Self::Returned { max_rss_kib, payload } => put(out, RETURNED, |out| {
+            Self::Returned {
+                nonce,
+                max_rss_kib,
+                payload,
+            } => put(out, RETURNED, |out| {
+                out.put_u64_le(*nonce);
                 out.put_u32_le(*max_rss_kib);
                 out.put_slice(payload);
             }),
-            Self::Failed { max_rss_kib, reusable, error } => put(out, FAILED, |out| {
+            Self::Failed {
+                nonce,
+                max_rss_kib,
+                reusable,
+                error,
+            } => put(out, FAILED, |out| {
+                out.put_u64_le(*nonce);
                 out.put_u32_le(*max_rss_kib);
                 out.put_u8((*reusable).into());
                 out.put_slice(error);
@@ -180,18 +220,39 @@ impl FromWorker {
 
     /// Takes a frame off the front of `buffer`; `None`: it is not complete.
     pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some((kind, mut body)) = take(buffer)? else { return Ok(None) };
-        let rss = |body: &mut Bytes| body.try_get_u32_le().map_err(|_| FrameError("a result without memory use"));
+        let Some((kind, mut body)) = take(buffer)? else {
+            return Ok(None);
+        };
+        let nonce = |body: &mut Bytes| body.try_get_u64_le().map_err(|_| FrameError("a result without nonce"));
+        let rss = |body: &mut Bytes| {
+            body.try_get_u32_le()
+                .map_err(|_| FrameError("a result without memory use"))
+        };
         Ok(Some(match kind {
             READY => Self::Ready,
-            LOADED => Self::Loaded { max_rss_kib: rss(&mut body)? },
-            LOAD_FAILED => Self::LoadFailed { max_rss_kib: rss(&mut body)?, error: body },
+            LOADED => Self::Loaded {
+                max_rss_kib: rss(&mut body)?,
+            },
+            LOAD_FAILED => Self::LoadFailed {
+                max_rss_kib: rss(&mut body)?,
+                error: body,
+            },
             LOG => Self::Log(body),
-            RETURNED => Self::Returned { max_rss_kib: rss(&mut body)?, payload: body },
+            RETURNED => Self::Returned {
+                nonce: nonce(&mut body)?,
+                max_rss_kib: rss(&mut body)?,
+                payload: body,
+            },
             FAILED => {
+                let nonce = nonce(&mut body)?;
                 let max_rss_kib = rss(&mut body)?;
                 let reusable = body.try_get_u8().map_err(|_| FrameError("a failure without state"))? != 0;
-                Self::Failed { max_rss_kib, reusable, error: body }
+                Self::Failed {
+                    nonce,
+                    max_rss_kib,
+                    reusable,
+                    error: body,
+                }
             }
             OUT_OF_MEMORY => Self::OutOfMemory,
             _ => return Err(FrameError("a kind that no server knows")),
@@ -221,9 +282,19 @@ mod tests {
             any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
             bytes().prop_map(FromWorker::Log),
-            (any::<u32>(), bytes()).prop_map(|(max_rss_kib, payload)| FromWorker::Returned { max_rss_kib, payload }),
-            (any::<u32>(), any::<bool>(), bytes())
-                .prop_map(|(max_rss_kib, reusable, error)| FromWorker::Failed { max_rss_kib, reusable, error }),
+            (any::<u64>(), any::<u32>(), bytes()).prop_map(|(nonce, max_rss_kib, payload)| FromWorker::Returned {
+                nonce,
+                max_rss_kib,
+                payload
+            }),
+            (any::<u64>(), any::<u32>(), any::<bool>(), bytes()).prop_map(|(nonce, max_rss_kib, reusable, error)| {
+                FromWorker::Failed {
+                    nonce,
+                    max_rss_kib,
+                    reusable,
+                    error,
+                }
+            }),
         ]
     }
 
@@ -245,9 +316,9 @@ mod tests {
         }
 
         #[test]
-        fn invoke_frames_come_back(id in ".*", arn in ".*", context in ".*", trace in ".*", deadline: u64, payload: Vec<u8>) {
+        fn invoke_frames_come_back(id in ".*", arn in ".*", context in ".*", trace in ".*", deadline: u64, nonce: u64, payload: Vec<u8>) {
             let frame = ToWorker::Invoke(InvokeFrame {
-                deadline_ms: deadline, request_id: id, invoked_arn: arn, client_context: context, trace, payload: payload.into(),
+                deadline_ms: deadline, nonce, request_id: id, invoked_arn: arn, client_context: context, trace, payload: payload.into(),
             });
             let mut wire = Vec::new();
             frame.encode(&mut wire);

@@ -20,7 +20,11 @@ pub struct LogSink {
 impl LogSink {
     /// A sink; `live` gets each piece as it comes, also beyond the bound.
     pub fn new(live: Option<LiveLog>) -> Self {
-        Self { text: String::new(), truncated: false, live }
+        Self {
+            text: String::new(),
+            truncated: false,
+            live,
+        }
     }
 
     /// Takes a piece of log, with or without line ends.
@@ -33,7 +37,8 @@ impl LogSink {
         }
         if self.text.len() + line.len() > LIMIT {
             self.truncated = true;
-            self.text.push_str("[hikigane] the log of this invocation is cut here: it passed 1 MiB\n");
+            self.text
+                .push_str("[hikigane] the log of this invocation is cut here: it passed 1 MiB\n");
             return;
         }
         self.text.push_str(line);
@@ -63,7 +68,10 @@ impl PlatformLog<'_> {
     pub fn start(&self) -> String {
         match self.format {
             LogFormat::Text => format!("START RequestId: {} Version: {}\n", self.request_id, self.version),
-            LogFormat::JSON => self.record("platform.start", serde_json::json!({"requestId": self.request_id, "version": self.version})),
+            LogFormat::JSON => self.record(
+                "platform.start",
+                serde_json::json!({"requestId": self.request_id, "version": self.version}),
+            ),
         }
     }
 
@@ -84,7 +92,9 @@ impl PlatformLog<'_> {
         };
         match self.format {
             LogFormat::Text => {
-                let init = init.map(|ms| format!("Init Duration: {ms:.2} ms\t")).unwrap_or_default();
+                let init = init
+                    .map(|ms| format!("Init Duration: {ms:.2} ms\t"))
+                    .unwrap_or_default();
                 format!(
                     "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {memory_mb} MB\tMax Memory Used: {} MB\t{init}\n",
                     self.request_id,
@@ -113,7 +123,10 @@ impl PlatformLog<'_> {
 
     fn record(&self, kind: &str, record: serde_json::Value) -> String {
         let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        format!("{}\n", serde_json::json!({"time": time, "type": kind, "record": record}))
+        format!(
+            "{}\n",
+            serde_json::json!({"time": time, "type": kind, "record": record})
+        )
     }
 }
 

@@ -57,12 +57,25 @@ impl Pool {
                 reclaim(&warm, |idle| idle.since.elapsed() < idle_timeout);
             }
         });
-        Self { executor, warm, max_idle }
+        Self {
+            executor,
+            warm,
+            max_idle,
+        }
     }
 
     /// Runs one invocation to its end, in a warm environment or a fresh one.
-    pub async fn run(&self, spec: &Arc<EnvironmentSpec>, invocation: &Invocation, logs: &mut LogSink) -> Result<Report, StartError> {
-        let key = Key { function: spec.config.name.clone(), version: spec.version.clone(), revision: spec.revision };
+    pub async fn run(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        invocation: &Invocation,
+        logs: &mut LogSink,
+    ) -> Result<Report, StartError> {
+        let key = Key {
+            function: spec.config.name.clone(),
+            version: spec.version.clone(),
+            revision: spec.revision,
+        };
         while let Some(mut idle) = self.take(&key) {
             let finished = idle.environment.invoke(invocation, spec.config.timeout, logs).await;
             if finished.reuse != Reuse::NotStarted {
@@ -71,8 +84,16 @@ impl Pool {
         }
         let mut started = match self.executor.start(spec, logs).await {
             Ok(started) => started,
-            Err(StartError::Function { outcome, init, max_memory_mb }) => {
-                let usage = Usage { duration: Duration::ZERO, init: InitKind::Cold(init), max_memory_mb };
+            Err(StartError::Function {
+                outcome,
+                init,
+                max_memory_mb,
+            }) => {
+                let usage = Usage {
+                    duration: Duration::ZERO,
+                    init: InitKind::Cold(init),
+                    max_memory_mb,
+                };
                 return Ok(Report { outcome, usage });
             }
             Err(host) => return Err(host),
@@ -86,7 +107,9 @@ impl Pool {
 
     /// How many environments wait.
     pub fn stats(&self) -> PoolStats {
-        PoolStats { idle: lock(&self.warm).idle }
+        PoolStats {
+            idle: lock(&self.warm).idle,
+        }
     }
 
     fn take(&self, key: &Key) -> Option<Idle> {
@@ -100,16 +123,30 @@ impl Pool {
         if finished.reuse == Reuse::Clean {
             self.put(key, environment);
         }
-        let usage = Usage { duration: finished.duration, init, max_memory_mb: finished.max_memory_mb };
-        Report { outcome: finished.outcome, usage }
+        let usage = Usage {
+            duration: finished.duration,
+            init,
+            max_memory_mb: finished.max_memory_mb,
+        };
+        Report {
+            outcome: finished.outcome,
+            usage,
+        }
     }
 
     fn put(&self, key: Key, environment: Box<dyn Environment>) {
         let evicted = {
             let mut warm = lock(&self.warm);
-            warm.by_key.entry(key).or_default().push(Idle { environment, since: Instant::now() });
+            warm.by_key.entry(key).or_default().push(Idle {
+                environment,
+                since: Instant::now(),
+            });
             warm.idle += 1;
-            if warm.idle > self.max_idle { warm.take_oldest() } else { None }
+            if warm.idle > self.max_idle {
+                warm.take_oldest()
+            } else {
+                None
+            }
         };
         drop(evicted);
     }
@@ -118,7 +155,11 @@ impl Pool {
 impl Warm {
     /// Takes out the environment that has waited longest.
     fn take_oldest(&mut self) -> Option<Idle> {
-        let idle = self.by_key.values_mut().filter(|idle| !idle.is_empty()).min_by_key(|idle| idle[0].since)?;
+        let idle = self
+            .by_key
+            .values_mut()
+            .filter(|idle| !idle.is_empty())
+            .min_by_key(|idle| idle[0].since)?;
         self.idle -= 1;
         Some(idle.remove(0))
     }

@@ -5,6 +5,7 @@
 //! environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -57,7 +58,11 @@ impl ProcessExecutor {
     pub fn new(settings: ProcessSettings) -> io::Result<Self> {
         std::fs::create_dir_all(&settings.tmp_root)?;
         let nursery = Nursery::start(settings.command.clone())?;
-        let shared = Arc::new(Shared { settings, nursery, spares: Mutex::new(VecDeque::new()) });
+        let shared = Arc::new(Shared {
+            settings,
+            nursery,
+            spares: Mutex::new(VecDeque::new()),
+        });
         for _ in 0..shared.settings.spares {
             shared.restock();
         }
@@ -90,12 +95,23 @@ impl Shared {
     }
 
     async fn boot(&self) -> Result<Worker, StartError> {
-        let host = |what: &str, error: &dyn std::fmt::Display| StartError::Host(format!("cannot {what} a worker process: {error}"));
+        let host = |what: &str, error: &dyn std::fmt::Display| {
+            StartError::Host(format!("cannot {what} a worker process: {error}"))
+        };
         let (child, stream) = self.nursery.spawn().await.map_err(|error| host("start", &error))?;
-        let mut worker = Worker { stream, buffer: BytesMut::with_capacity(16 * 1024), child: Some(child), tmp: None, nursery: self.nursery.clone() };
+        let mut worker = Worker {
+            stream,
+            buffer: BytesMut::with_capacity(16 * 1024),
+            child: Some(child),
+            tmp: None,
+            nursery: self.nursery.clone(),
+        };
         match timeout_at(Instant::now() + BOOT, worker.next()).await {
             Ok(Some(FromWorker::Ready)) => Ok(worker),
-            Ok(_) => Err(host("start", &format!("it ended with {}", describe(worker.end().await)))),
+            Ok(_) => Err(host(
+                "start",
+                &format!("it ended with {}", describe(worker.end().await)),
+            )),
             Err(_) => Err(host("start", &"it was not ready in time")),
         }
     }
@@ -141,11 +157,23 @@ impl Shared {
     }
 
     /// One initialisation, within `limit`.
-    async fn initialise(self: &Arc<Self>, spec: &EnvironmentSpec, limit: Duration, logs: &mut LogSink) -> Result<Started, Initialised> {
+    async fn initialise(
+        self: &Arc<Self>,
+        spec: &EnvironmentSpec,
+        limit: Duration,
+        logs: &mut LogSink,
+    ) -> Result<Started, Initialised> {
         let mut worker = self.generic().await.map_err(Initialised::Refused)?;
-        let tmp = self.settings.tmp_root.join(hikigane_model::RequestId::random().as_str());
+        let tmp = self
+            .settings
+            .tmp_root
+            .join(hikigane_model::RequestId::random().as_str());
         let refuse = |error: &dyn std::fmt::Display| {
-            Initialised::Refused(StartError::Host(format!("cannot prepare {} for function \"{}\": {error}", tmp.display(), spec.config.name)))
+            Initialised::Refused(StartError::Host(format!(
+                "cannot prepare {} for function \"{}\": {error}",
+                tmp.display(),
+                spec.config.name
+            )))
         };
         std::fs::create_dir(&tmp).map_err(|error| refuse(&error))?;
         worker.tmp = Some(tmp.clone());
@@ -155,7 +183,11 @@ impl Shared {
         let mut frame = Vec::new();
         ToWorker::Init(Bytes::from(init)).encode(&mut frame);
         let function = |outcome, max_rss_kib: u32| {
-            Initialised::Refused(StartError::Function { outcome, init: begun.elapsed(), max_memory_mb: mebibytes(max_rss_kib) })
+            Initialised::Refused(StartError::Function {
+                outcome,
+                init: begun.elapsed(),
+                max_memory_mb: mebibytes(max_rss_kib),
+            })
         };
         if worker.stream.write_all(&frame).await.is_err() {
             return Err(function(Outcome::Crashed(worker.end().await), 0));
@@ -166,11 +198,19 @@ impl Shared {
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
                 Ok(Some(FromWorker::Loaded { .. })) => {
                     let environment = ProcessEnvironment { worker, frame };
-                    return Ok(Started { environment: Box::new(environment), init: begun.elapsed() });
+                    return Ok(Started {
+                        environment: Box::new(environment),
+                        init: begun.elapsed(),
+                    });
                 }
-                Ok(Some(FromWorker::LoadFailed { max_rss_kib, error })) => return Err(function(failed(error), max_rss_kib)),
+                Ok(Some(FromWorker::LoadFailed { max_rss_kib, error })) => {
+                    return Err(function(failed(error), max_rss_kib));
+                }
                 Ok(Some(FromWorker::OutOfMemory)) => {
-                    return Err(function(Outcome::Crashed(CrashReason::OutOfMemory), spec.config.memory_mb * 1024));
+                    return Err(function(
+                        Outcome::Crashed(CrashReason::OutOfMemory),
+                        spec.config.memory_mb * 1024,
+                    ));
                 }
                 Ok(_) => return Err(function(Outcome::Crashed(worker.end().await), 0)),
             }
@@ -216,11 +256,19 @@ struct ProcessEnvironment {
 impl Environment for ProcessEnvironment {
     async fn invoke(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished {
         let begun = Instant::now();
-        let finished = |outcome, rss: u32, reuse| Finished { outcome, duration: begun.elapsed(), max_memory_mb: mebibytes(rss), reuse };
-        let deadline_ms = (chrono::Utc::now().timestamp_millis().max(0) as u64).saturating_add(timeout.as_millis() as u64);
+        let finished = |outcome, rss: u32, reuse| Finished {
+            outcome,
+            duration: begun.elapsed(),
+            max_memory_mb: mebibytes(rss),
+            reuse,
+        };
+        let deadline_ms =
+            (chrono::Utc::now().timestamp_millis().max(0) as u64).saturating_add(timeout.as_millis() as u64);
+        let sent = RandomState::new().build_hasher().finish();
         self.frame.clear();
         ToWorker::Invoke(InvokeFrame {
             deadline_ms,
+            nonce: sent,
             request_id: invocation.request_id.to_string(),
             invoked_arn: invocation.invoked_arn.clone(),
             client_context: invocation.client_context.clone().unwrap_or_default(),
@@ -241,11 +289,24 @@ impl Environment for ProcessEnvironment {
                     return finished(Outcome::TimedOut(timeout), 0, Reuse::Dirty);
                 }
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
-                Ok(Some(FromWorker::Returned { max_rss_kib, payload })) => {
-                    return finished(checked(payload), max_rss_kib, Reuse::Clean);
+                Ok(Some(FromWorker::Returned {
+                    nonce,
+                    max_rss_kib,
+                    payload,
+                })) if nonce == sent => {
+                    return finished(checked(payload), max_rss_kib, self.worker.after_answer());
                 }
-                Ok(Some(FromWorker::Failed { max_rss_kib, reusable, error })) => {
-                    let reuse = if reusable { Reuse::Clean } else { Reuse::Dirty };
+                Ok(Some(FromWorker::Failed {
+                    nonce,
+                    max_rss_kib,
+                    reusable,
+                    error,
+                })) if nonce == sent => {
+                    let reuse = if reusable {
+                        self.worker.after_answer()
+                    } else {
+                        Reuse::Dirty
+                    };
                     return finished(failed(error), max_rss_kib, reuse);
                 }
                 Ok(Some(FromWorker::OutOfMemory)) => {
@@ -269,9 +330,15 @@ fn checked(payload: Bytes) -> Outcome {
     if payload.len() <= limits::RESPONSE_PAYLOAD {
         return Outcome::Returned(payload);
     }
-    let message = format!("Response payload size exceeded maximum allowed payload size ({} bytes).", limits::RESPONSE_PAYLOAD);
+    let message = format!(
+        "Response payload size exceeded maximum allowed payload size ({} bytes).",
+        limits::RESPONSE_PAYLOAD
+    );
     let json = serde_json::json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}).to_string();
-    Outcome::Failed(FunctionError { error_type: "Function.ResponseSizeTooLarge".into(), json: json.into() })
+    Outcome::Failed(FunctionError {
+        error_type: "Function.ResponseSizeTooLarge".into(),
+        json: json.into(),
+    })
 }
 
 /// A worker's error JSON as an outcome.
@@ -331,6 +398,15 @@ impl Worker {
         matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// A worker that says more than its answer is not in order.
+    fn after_answer(&self) -> Reuse {
+        if self.buffer.is_empty() {
+            Reuse::Clean
+        } else {
+            Reuse::Dirty
+        }
+    }
+
     fn kill(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
@@ -339,9 +415,15 @@ impl Worker {
 
     /// How it ended. It is killed first: an end of the stream without an end of the process is no way to leave.
     async fn end(&mut self) -> CrashReason {
-        let Some(child) = self.child.take() else { return CrashReason::Signal(9) };
+        let Some(child) = self.child.take() else {
+            return CrashReason::Signal(9);
+        };
         let (sender, status) = oneshot::channel();
-        self.nursery.bury(Burial { child, tmp: self.tmp.take(), status: Some(sender) });
+        self.nursery.bury(Burial {
+            child,
+            tmp: self.tmp.take(),
+            status: Some(sender),
+        });
         match status.await {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => CrashReason::Exit(code),
@@ -355,7 +437,11 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
-            self.nursery.bury(Burial { child, tmp: self.tmp.take(), status: None });
+            self.nursery.bury(Burial {
+                child,
+                tmp: self.tmp.take(),
+                status: None,
+            });
         }
     }
 }
@@ -378,14 +464,16 @@ struct Burial {
 impl Nursery {
     fn start(command: (PathBuf, Vec<String>)) -> io::Result<Self> {
         let (births, requests) = std::sync::mpsc::channel::<oneshot::Sender<io::Result<(Child, OwnedFd)>>>();
-        std::thread::Builder::new().name("workers-start".into()).spawn(move || {
-            while let Ok(request) = requests.recv() {
-                if let Err(Ok((mut child, _))) = request.send(spawn(&command)) {
-                    let _ = child.kill();
-                    let _ = child.wait();
+        std::thread::Builder::new()
+            .name("workers-start".into())
+            .spawn(move || {
+                while let Ok(request) = requests.recv() {
+                    if let Err(Ok((mut child, _))) = request.send(spawn(&command)) {
+                        let _ = child.kill();
+                        let _ = child.wait();
+                    }
                 }
-            }
-        })?;
+            })?;
         let (burials, dead) = std::sync::mpsc::channel::<Burial>();
         std::thread::Builder::new().name("workers-reap".into()).spawn(move || {
             while let Ok(mut burial) = dead.recv() {

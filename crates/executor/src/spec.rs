@@ -54,7 +54,12 @@ pub struct WorkerInit {
 /// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own.
 ///
 /// `LAMBDA_TASK_ROOT` and `PWD` name the directory that the code really lies in.
-pub(crate) fn lambda_environment(spec: &EnvironmentSpec, root: &std::path::Path, log_group: &str, log_stream: &str) -> BTreeMap<String, String> {
+pub(crate) fn lambda_environment(
+    spec: &EnvironmentSpec,
+    root: &std::path::Path,
+    log_group: &str,
+    log_stream: &str,
+) -> BTreeMap<String, String> {
     let config = &spec.config;
     let mut env = config.env.clone();
     let root = root.to_string_lossy();

@@ -12,6 +12,9 @@ const names = [
 ];
 
 const errors = { __proto__: null, BadResource, Interrupted, NotCapable };
+// A refusal of the sandbox is what Node.js code knows as "permission denied".
+NotCapable.prototype.code = "EACCES";
+NotCapable.prototype.errno = -13;
 for (const name of names) {
   errors[name] = ({ [name]: class extends Error {
     constructor(message, options) {

@@ -181,6 +181,7 @@ function becomeNode(process) {
   for (const name in settings.env) {
     process.env[name] = settings.env[name];
   }
+  process.env.TMPDIR = settings.tmp;
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });
@@ -201,7 +202,8 @@ function initError(error) {
   if (name === "SyntaxError") {
     return new RuntimeError("Runtime.UserCodeSyntaxError", `SyntaxError: ${message}`, text(read(error, "stack")));
   }
-  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND" || StringPrototypeStartsWith(message, "Cannot find module '")) {
+  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND" || StringPrototypeStartsWith(message, "Cannot find module '") ||
+    StringPrototypeStartsWith(message, "Cannot find package '")) {
     return new RuntimeError("Runtime.ImportModuleError", `Error: ${message}`, text(read(error, "stack")));
   }
   return error;

@@ -72,7 +72,10 @@ impl JsEnvironment {
                 deno_telemetry::deno_telemetry::args(),
                 deno_webidl::deno_webidl::args(),
                 deno_web::deno_web::args(deno_web::BlobStore::default_arc(), None, false, Default::default()),
-                deno_fetch::deno_fetch::args(deno_fetch::Options { user_agent: "node".into(), ..Default::default() }),
+                deno_fetch::deno_fetch::args(deno_fetch::Options {
+                    user_agent: "node".into(),
+                    ..Default::default()
+                }),
                 deno_websocket::deno_websocket::args(),
                 deno_crypto::deno_crypto::args(None),
                 deno_net::deno_net::args(None, None),
@@ -80,7 +83,7 @@ impl JsEnvironment {
                 deno_http::deno_http::args(Default::default()),
                 deno_io::deno_io::args(Some(Default::default())),
                 deno_fs::deno_fs::args(Arc::new(deno_fs::RealFs)),
-                deno_os::deno_os::args(None),
+                deno_os::deno_os::args(Some(deno_os::ExitCode::default())),
                 deno_process::deno_process::args(None),
                 deno_node_crypto::deno_node_crypto::args(),
                 deno_node::deno_node::args(Some(node), Arc::new(deno_fs::RealFs)),
@@ -100,17 +103,29 @@ impl JsEnvironment {
     fn enter(mut runtime: JsRuntime, loader: Rc<Loader>, buffers: Arc<Buffers>) -> Result<Self, String> {
         let heap_limit = Rc::new(std::cell::Cell::new(memory::START));
         let limit = heap_limit.clone();
-        runtime.add_near_heap_limit_callback(move |current, _| if current < limit.get() { limit.get() } else { memory::die() });
+        runtime.add_near_heap_limit_callback(move |current, _| {
+            if current < limit.get() {
+                limit.get()
+            } else {
+                memory::die()
+            }
+        });
         runtime.v8_isolate().set_oom_error_handler(memory::on_v8_out_of_memory);
 
         let entry = {
-            let object = runtime.execute_script("hikigane:entry", "globalThis.hikigane").map_err(|error| error.to_string())?;
+            let object = runtime
+                .execute_script("hikigane:entry", "globalThis.hikigane")
+                .map_err(|error| error.to_string())?;
             deno_core::scope!(scope, runtime);
-            let object: v8::Local<v8::Object> =
-                v8::Local::new(scope, object).try_into().map_err(|_| "the snapshot has no entry".to_owned())?;
+            let object: v8::Local<v8::Object> = v8::Local::new(scope, object)
+                .try_into()
+                .map_err(|_| "the snapshot has no entry".to_owned())?;
             let function = |name: &'static str| -> Result<v8::Global<v8::Function>, String> {
-                let key = v8::String::new_external_onebyte_static(scope, name.as_bytes()).ok_or("no memory for a name")?;
-                let value = object.get(scope, key.into()).ok_or_else(|| format!("the snapshot has no {name}"))?;
+                let key =
+                    v8::String::new_external_onebyte_static(scope, name.as_bytes()).ok_or("no memory for a name")?;
+                let value = object
+                    .get(scope, key.into())
+                    .ok_or_else(|| format!("the snapshot has no {name}"))?;
                 let value: v8::Local<v8::Function> = value.try_into().map_err(|_| format!("{name} is no function"))?;
                 Ok(v8::Global::new(scope, value))
             };
@@ -124,12 +139,21 @@ impl JsEnvironment {
             let this = v8::undefined(scope).into();
             v8::tc_scope!(let scope, scope);
             if v8::Local::new(scope, start).call(scope, this, &[]).is_none() {
-                let message = scope.exception().map(|error| error.to_rust_string_lossy(scope)).unwrap_or_default();
+                let message = scope
+                    .exception()
+                    .map(|error| error.to_rust_string_lossy(scope))
+                    .unwrap_or_default();
                 return Err(format!("the realm does not start: {message}"));
             }
             entry
         };
-        Ok(Self { runtime, loader, buffers, heap_limit, entry })
+        Ok(Self {
+            runtime,
+            loader,
+            buffers,
+            heap_limit,
+            entry,
+        })
     }
 
     /// Becomes the environment of one function: limits, permissions, code.
@@ -137,15 +161,33 @@ impl JsEnvironment {
         let limit = init.memory_mb as usize * 1024 * 1024;
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
-        let permissions = crate::permissions::of(init)
-            .map_err(|message| Failure { json: error_json("Runtime.InvalidPermissions", &message), reusable: false })?;
+        let permissions = crate::permissions::of(init).map_err(|message| Failure {
+            json: error_json("Runtime.InvalidPermissions", &message),
+            reusable: false,
+        })?;
         self.loader.set_scope(&init.root, permissions.clone());
-        self.runtime.op_state().borrow_mut().put::<PermissionsContainer>(permissions);
+        self.runtime
+            .op_state()
+            .borrow_mut()
+            .put::<PermissionsContainer>(permissions);
 
-        let json = serde_json::to_string(init)
-            .map_err(|error| Failure { json: error_json("Runtime.Unknown", &error.to_string()), reusable: false })?;
-        let step = self.call(&self.entry.load.clone(), |scope, arguments| arguments.push(text(scope, json.as_bytes())));
-        self.finish(step).await.map(drop).map_err(|failure| Failure { reusable: false, ..failure })
+        // Running a function in a cage that does not close would be worse than not running it.
+        crate::sandbox::restrict(init).map_err(|error| Failure {
+            json: error_json("Runtime.InitError", &error.to_string()),
+            reusable: false,
+        })?;
+
+        let json = serde_json::to_string(init).map_err(|error| Failure {
+            json: error_json("Runtime.Unknown", &error.to_string()),
+            reusable: false,
+        })?;
+        let step = self.call(&self.entry.load.clone(), |scope, arguments| {
+            arguments.push(text(scope, json.as_bytes()))
+        });
+        self.finish(step).await.map(drop).map_err(|failure| Failure {
+            reusable: false,
+            ..failure
+        })
     }
 
     /// Runs the handler once. Returns the result as JSON text.
@@ -216,7 +258,12 @@ impl JsEnvironment {
                 Turn::Settled(Step::Threw(json)) => return self.checked(Err(json)),
                 Turn::Settled(Step::Pending(_)) => {}
                 Turn::Rejected => return self.checked(Err(Bytes::new())),
-                Turn::Uncaught(error) => return Err(Failure { json: self.uncaught(error), reusable: false }),
+                Turn::Uncaught(error) => {
+                    return Err(Failure {
+                        json: self.uncaught(error),
+                        reusable: false,
+                    });
+                }
                 Turn::Drained if self.drained() => {}
                 Turn::Drained => {
                     // What the runtime client reports when Node.js exits with the handler's promise still pending.
@@ -230,7 +277,10 @@ impl JsEnvironment {
     /// A result stands only if nothing was rejected unnoticed meanwhile.
     fn checked(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
         if let Some(UnhandledRejection(json)) = self.runtime.op_state().borrow_mut().try_take::<UnhandledRejection>() {
-            return Err(Failure { json: json.into(), reusable: false });
+            return Err(Failure {
+                json: json.into(),
+                reusable: false,
+            });
         }
         result.map_err(|json| Failure { json, reusable: true })
     }
@@ -253,8 +303,14 @@ impl JsEnvironment {
             deno_core::error::CoreErrorKind::Js(error) => error,
             other => return error_json("Error", &other.to_string()),
         };
-        let message = js_error.message.clone().unwrap_or_else(|| js_error.exception_message.clone());
-        let stack = js_error.stack.clone().unwrap_or_else(|| js_error.exception_message.clone());
+        let message = js_error
+            .message
+            .clone()
+            .unwrap_or_else(|| js_error.exception_message.clone());
+        let stack = js_error
+            .stack
+            .clone()
+            .unwrap_or_else(|| js_error.exception_message.clone());
         let name = js_error.name.clone().unwrap_or_else(|| "Error".into());
         let step = self.call(&function, |scope, arguments| {
             let text_message = v8::String::new(scope, &message).unwrap_or_else(|| v8::String::empty(scope));
@@ -313,5 +369,7 @@ fn utf8(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes 
 }
 
 fn error_json(error_type: &str, message: &str) -> Bytes {
-    serde_json::json!({"errorType": error_type, "errorMessage": message, "trace": []}).to_string().into()
+    serde_json::json!({"errorType": error_type, "errorMessage": message, "trace": []})
+        .to_string()
+        .into()
 }

@@ -89,9 +89,13 @@ fn op_print_line(state: &mut OpState, #[string] text: &str, _level: i32) {
 /// Whether the code that reads the global `Deno` is the runtime's own: the first script below the getter that has a name.
 #[op2(fast)]
 fn op_called_by_runtime(scope: &mut v8::PinScope<'_, '_>) -> bool {
-    let Some(trace) = v8::StackTrace::current_stack_trace(scope, 6) else { return false };
+    let Some(trace) = v8::StackTrace::current_stack_trace(scope, 6) else {
+        return false;
+    };
     for index in 1..trace.get_frame_count() {
-        let name = trace.get_frame(scope, index).and_then(|frame| frame.get_script_name(scope));
+        let name = trace
+            .get_frame(scope, index)
+            .and_then(|frame| frame.get_script_name(scope));
         if let Some(name) = name {
             let name = name.to_rust_string_lossy(scope);
             return name.starts_with("ext:") || name.starts_with("node:");
@@ -156,7 +160,11 @@ refuse! {
 }
 
 /// TypeScript to JavaScript, statement by statement, without looking at types.
-pub fn strip_types(specifier: deno_core::url::Url, source: std::sync::Arc<str>, media_type: deno_ast::MediaType) -> Result<String, JsErrorBox> {
+pub fn strip_types(
+    specifier: deno_core::url::Url,
+    source: std::sync::Arc<str>,
+    media_type: deno_ast::MediaType,
+) -> Result<String, JsErrorBox> {
     let parsed = deno_ast::parse_module(deno_ast::ParseParams {
         specifier,
         text: source,
@@ -173,7 +181,10 @@ pub fn strip_types(specifier: deno_core::url::Url, source: std::sync::Arc<str>, 
                 ..Default::default()
             },
             &deno_ast::TranspileModuleOptions::default(),
-            &deno_ast::EmitOptions { source_map: deno_ast::SourceMapOption::None, ..Default::default() },
+            &deno_ast::EmitOptions {
+                source_map: deno_ast::SourceMapOption::None,
+                ..Default::default()
+            },
         )
         .map_err(|error| JsErrorBox::generic(error.to_string()))?;
     Ok(emitted.into_source().text)

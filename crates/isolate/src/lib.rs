@@ -8,6 +8,7 @@ mod extensions;
 mod memory;
 mod modules;
 mod permissions;
+mod sandbox;
 mod snapshot;
 mod worker;
 

@@ -44,7 +44,10 @@ pub struct Buffers {
 impl Buffers {
     /// No buffer yet, at most `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+        })
     }
 
     /// Sets the limit.
@@ -62,8 +65,12 @@ impl Buffers {
 
 /// An allocator of array buffers that counts.
 pub fn allocator(buffers: Arc<Buffers>) -> v8::UniqueRef<v8::Allocator> {
-    static VTABLE: v8::RustAllocatorVtable<Buffers> =
-        v8::RustAllocatorVtable { allocate, allocate_uninitialized, free, drop: drop_buffers };
+    static VTABLE: v8::RustAllocatorVtable<Buffers> = v8::RustAllocatorVtable {
+        allocate,
+        allocate_uninitialized,
+        free,
+        drop: drop_buffers,
+    };
     // SAFETY: the handle is an `Arc` turned into a pointer, which `drop_buffers` turns back; the table's functions keep to malloc and free.
     unsafe { v8::new_rust_allocator(Arc::into_raw(buffers), &VTABLE) }
 }
@@ -98,7 +105,10 @@ pub unsafe extern "C" fn on_v8_out_of_memory(_location: *const std::ffi::c_char,
 
 /// Bounds the process's data: WebAssembly memory is counted by neither V8's heap nor its allocator.
 pub fn bound_process(limit: usize) {
-    let limit = libc::rlimit { rlim_cur: limit as libc::rlim_t, rlim_max: limit as libc::rlim_t };
+    let limit = libc::rlimit {
+        rlim_cur: limit as libc::rlim_t,
+        rlim_max: limit as libc::rlim_t,
+    };
     // SAFETY: the struct is whole and lives through the call. A kernel that refuses leaves the old bound.
     unsafe {
         libc::setrlimit(libc::RLIMIT_DATA, &limit);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use deno_ast::MediaType;
 use deno_core::url::Url;
 use deno_core::{
-    FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource, ModuleSourceCode,
-    ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+    FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource,
+    ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
 };
 use deno_error::JsErrorBox;
 use deno_node::NodeExtInitServices;
@@ -20,7 +20,8 @@ use deno_resolver::cjs::analyzer::{DenoAstModuleExportAnalyzer, DenoCjsCodeAnaly
 use deno_resolver::cjs::{CjsTracker, IsCjsResolutionMode};
 use deno_resolver::loader::{DenoNpmModuleLoader, LoadedModuleSource, NpmModuleLoader};
 use deno_resolver::npm::{
-    ByonmNpmResolverCreateOptions, CreateInNpmPkgCheckerOptions, DenoInNpmPackageChecker, NpmResolver, NpmResolverCreateOptions,
+    ByonmNpmResolverCreateOptions, CreateInNpmPkgCheckerOptions, DenoInNpmPackageChecker, NpmResolver,
+    NpmResolverCreateOptions,
 };
 use node_resolver::analyze::{CjsModuleExportAnalyzer, NodeCodeTranslator, NodeCodeTranslatorMode};
 use node_resolver::cache::{NodeResolutionSys, NodeResolutionThreadLocalCache};
@@ -34,14 +35,18 @@ use sys_traits::impls::RealSys;
 use crate::extensions::strip_types;
 
 type Tracker = Arc<CjsTracker<DenoInNpmPackageChecker, RealSys>>;
-type Resolver = Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<RealSys>, RealSys>>;
+type Resolver =
+    Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<RealSys>, RealSys>>;
 
 /// The services that `deno_node` resolves `require()` with.
 pub type NodeServices = NodeExtInitServices<DenoInNpmPackageChecker, NpmResolver<RealSys>, RealSys>;
 
 /// Makes the loader of ES modules and the services of CommonJS over one resolver.
 pub fn make() -> (Rc<Loader>, NodeServices) {
-    let packages = Arc::new(PackageJsonResolver::new(RealSys, Some(Arc::new(PackageJsonThreadLocalCache))));
+    let packages = Arc::new(PackageJsonResolver::new(
+        RealSys,
+        Some(Arc::new(PackageJsonThreadLocalCache)),
+    ));
     let cached = NodeResolutionSys::new(RealSys, Some(Arc::new(NodeResolutionThreadLocalCache)));
     let checker = DenoInNpmPackageChecker::new(CreateInNpmPkgCheckerOptions::Byonm);
     let npm = NpmResolver::<RealSys>::new(NpmResolverCreateOptions::Byonm(ByonmNpmResolverCreateOptions {
@@ -65,24 +70,48 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
             ..Default::default()
         },
     ));
-    let tracker: Tracker =
-        Arc::new(CjsTracker::new(checker.clone(), packages.clone(), IsCjsResolutionMode::ImplicitTypeCommonJs, Vec::new()));
+    let tracker: Tracker = Arc::new(CjsTracker::new(
+        checker.clone(),
+        packages.clone(),
+        IsCjsResolutionMode::ImplicitTypeCommonJs,
+        Vec::new(),
+    ));
     let analyzer = DenoCjsCodeAnalyzer::new(
         Arc::new(NullNodeAnalysisCache),
         tracker.clone(),
         Arc::new(DenoAstModuleExportAnalyzer::new(Arc::new(ParsedSourceCache::default()))),
     );
-    let exports = CjsModuleExportAnalyzer::new(analyzer, checker.clone(), resolver.clone(), npm, packages.clone(), RealSys);
+    let exports = CjsModuleExportAnalyzer::new(
+        analyzer,
+        checker.clone(),
+        resolver.clone(),
+        npm,
+        packages.clone(),
+        RealSys,
+    );
     let translator = NodeCodeTranslator::new(Arc::new(exports), NodeCodeTranslatorMode::ModuleLoader);
     let files = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), RealSys);
-    let scope = Rc::new(RefCell::new(Scope { root: PathBuf::new(), permissions: crate::permissions::none() }));
+    let scope = Rc::new(RefCell::new(Scope {
+        root: PathBuf::new(),
+        permissions: crate::permissions::none(),
+    }));
     let services = NodeExtInitServices {
-        node_require_loader: Rc::new(RequireLoader { tracker, scope: scope.clone() }),
+        node_require_loader: Rc::new(RequireLoader {
+            tracker,
+            scope: scope.clone(),
+        }),
         node_resolver: resolver.clone(),
         pkg_json_resolver: packages,
         sys: RealSys,
     };
-    (Rc::new(Loader { resolver, files: Rc::new(files), scope }), services)
+    (
+        Rc::new(Loader {
+            resolver,
+            files: Rc::new(files),
+            scope,
+        }),
+        services,
+    )
 }
 
 /// Loads ES modules, and CommonJS that an ES module imports.
@@ -101,7 +130,10 @@ struct Scope {
 impl Loader {
     /// Sets where the code lies and what may be read.
     pub fn set_scope(&self, root: &Path, permissions: PermissionsContainer) {
-        *self.scope.borrow_mut() = Scope { root: root.to_owned(), permissions };
+        *self.scope.borrow_mut() = Scope {
+            root: root.to_owned(),
+            permissions,
+        };
     }
 }
 
@@ -114,15 +146,30 @@ impl ModuleLoader for Loader {
         };
         let url = self
             .resolver
-            .resolve(specifier, &referrer, ResolutionMode::Import, NodeResolutionKind::Execution)
-            .map_err(JsErrorBox::from_err)?
+            .resolve(
+                specifier,
+                &referrer,
+                ResolutionMode::Import,
+                NodeResolutionKind::Execution,
+            )
+            .map_err(|error| match error.to_string().starts_with("Could not find package") {
+                true => cannot_find(specifier, &referrer),
+                false => JsErrorBox::from_err(error),
+            })?
             .into_url()
             .map_err(JsErrorBox::from_err)?;
         match url.scheme() {
             "node" => Ok(url),
             // The walk up through the `node_modules` of all parents must not find what lies outside.
-            "file" if self.scope.borrow().permissions.check_open(Cow::Owned(file(&url)?), OpenAccessKind::Read, None).is_err() => {
-                Err(JsErrorBox::type_error(format!("Cannot find module '{specifier}' imported from {referrer}")))
+            "file"
+                if self
+                    .scope
+                    .borrow()
+                    .permissions
+                    .check_open(Cow::Owned(file(&url)?), OpenAccessKind::Read, None)
+                    .is_err() =>
+            {
+                Err(cannot_find(specifier, &referrer))
             }
             "file" => Ok(url),
             scheme => Err(JsErrorBox::new(
@@ -132,7 +179,12 @@ impl ModuleLoader for Loader {
         }
     }
 
-    fn load(&self, specifier: &ModuleSpecifier, referrer: Option<&ModuleLoadReferrer>, options: ModuleLoadOptions) -> ModuleLoadResponse {
+    fn load(
+        &self,
+        specifier: &ModuleSpecifier,
+        referrer: Option<&ModuleLoadReferrer>,
+        options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
         let specifier = specifier.clone();
         let referrer = referrer.map(|referrer| referrer.specifier.clone());
         let files = self.files.clone();
@@ -143,10 +195,15 @@ impl ModuleLoader for Loader {
                 .check_open(Cow::Borrowed(&path), OpenAccessKind::Read, Some("import"))
                 .map_err(JsErrorBox::from_err)?;
             let media_type = MediaType::from_specifier(&specifier);
-            if media_type.is_typed() && !is_in_node_modules(&path) {
+            if is_typescript(media_type) && !is_in_node_modules(&path) {
                 let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
                 let code = strip_types(specifier.clone(), source.into(), media_type)?;
-                return Ok(ModuleSource::new(ModuleType::JavaScript, ModuleSourceCode::String(code.into()), &specifier, None));
+                return Ok(ModuleSource::new(
+                    ModuleType::JavaScript,
+                    ModuleSourceCode::String(code.into()),
+                    &specifier,
+                    None,
+                ));
             }
             let requested = match &options.requested_module_type {
                 RequestedModuleType::Json => deno_resolver::loader::RequestedModuleType::Json,
@@ -163,21 +220,49 @@ impl ModuleLoader for Loader {
             };
             let loaded = files
                 .load(Cow::Borrowed(&specifier), referrer.as_ref(), &requested, None)
-                .await
-                .map_err(JsErrorBox::from_err)?;
+                .await;
+            let loaded = loaded.map_err(|error| match &referrer {
+                Some(referrer) if !path.exists() => cannot_find(&path.display().to_string(), referrer),
+                _ => JsErrorBox::from_err(error),
+            })?;
             let code = match loaded.source {
                 LoadedModuleSource::ArcStr(text) => ModuleSourceCode::String(text.into()),
                 LoadedModuleSource::String(text) => ModuleSourceCode::String(text.into_owned().into()),
-                LoadedModuleSource::ArcBytes(bytes) => ModuleSourceCode::Bytes(bytes.to_vec().into_boxed_slice().into()),
-                LoadedModuleSource::Bytes(bytes) => ModuleSourceCode::Bytes(bytes.into_owned().into_boxed_slice().into()),
+                LoadedModuleSource::ArcBytes(bytes) => {
+                    ModuleSourceCode::Bytes(bytes.to_vec().into_boxed_slice().into())
+                }
+                LoadedModuleSource::Bytes(bytes) => {
+                    ModuleSourceCode::Bytes(bytes.into_owned().into_boxed_slice().into())
+                }
             };
             Ok(ModuleSource::new(module_type, code, &specifier, None))
         }))
     }
 }
 
+/// A module that is not there, in Node.js's words.
+fn cannot_find(specifier: &str, referrer: &Url) -> JsErrorBox {
+    let what = if specifier.starts_with(['.', '/']) || specifier.contains(':') {
+        "module"
+    } else {
+        "package"
+    };
+    let from = referrer
+        .to_file_path()
+        .map_or_else(|()| referrer.to_string(), |path| path.display().to_string());
+    JsErrorBox::type_error(format!("Cannot find {what} '{specifier}' imported from {from}"))
+}
+
 fn file(url: &Url) -> Result<PathBuf, JsErrorBox> {
-    url.to_file_path().map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {url}")))
+    url.to_file_path()
+        .map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {url}")))
+}
+
+fn is_typescript(media_type: MediaType) -> bool {
+    matches!(
+        media_type,
+        MediaType::TypeScript | MediaType::Mts | MediaType::Cts | MediaType::Tsx
+    )
 }
 
 fn is_in_node_modules(path: &Path) -> bool {
@@ -191,7 +276,11 @@ struct RequireLoader {
 }
 
 impl deno_node::NodeRequireLoader for RequireLoader {
-    fn ensure_read_permission<'a>(&self, permissions: &mut PermissionsContainer, path: Cow<'a, Path>) -> Result<Cow<'a, Path>, JsErrorBox> {
+    fn ensure_read_permission<'a>(
+        &self,
+        permissions: &mut PermissionsContainer,
+        path: Cow<'a, Path>,
+    ) -> Result<Cow<'a, Path>, JsErrorBox> {
         permissions
             .check_open(path, OpenAccessKind::Read, Some("require"))
             .map(|path| path.into_path())
@@ -201,23 +290,29 @@ impl deno_node::NodeRequireLoader for RequireLoader {
     fn load_text_file_lossy(&self, path: &Path) -> Result<FastString, JsErrorBox> {
         let text = String::from_utf8_lossy(&std::fs::read(path).map_err(JsErrorBox::from_err)?).into_owned();
         let media_type = MediaType::from_path(path);
-        if !media_type.is_typed() {
+        if !is_typescript(media_type) {
             return Ok(text.into());
         }
-        let specifier = Url::from_file_path(path).map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
+        let specifier = Url::from_file_path(path)
+            .map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
         Ok(strip_types(specifier, text.into(), media_type)?.into())
     }
 
     fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
         let root = &self.scope.borrow().root;
-        deno_node::default_resolve_require_node_module_paths(from).into_iter().filter(|path| Path::new(path).starts_with(root)).collect()
+        deno_node::default_resolve_require_node_module_paths(from)
+            .into_iter()
+            .filter(|path| Path::new(path).starts_with(root))
+            .collect()
     }
 
     fn is_maybe_cjs(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
-        self.tracker.is_maybe_cjs(specifier, MediaType::from_specifier(specifier))
+        self.tracker
+            .is_maybe_cjs(specifier, MediaType::from_specifier(specifier))
     }
 
     fn is_maybe_cjs_from_require(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
-        self.tracker.is_maybe_cjs_from_require(specifier, MediaType::from_specifier(specifier))
+        self.tracker
+            .is_maybe_cjs_from_require(specifier, MediaType::from_specifier(specifier))
     }
 }

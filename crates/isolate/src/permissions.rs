@@ -9,7 +9,18 @@ use sys_traits::impls::RealSys;
 
 /// The system facts that Node.js code asks for at start (`node:os`; the AWS SDK's user agent; `ca` for `node:https`).
 const SYSTEM: &[&str] = &[
-    "osRelease", "hostname", "cpus", "uid", "gid", "homedir", "systemMemoryInfo", "loadavg", "osUptime", "networkInterfaces", "userInfo", "ca",
+    "osRelease",
+    "hostname",
+    "cpus",
+    "uid",
+    "gid",
+    "homedir",
+    "systemMemoryInfo",
+    "loadavg",
+    "osUptime",
+    "networkInterfaces",
+    "userInfo",
+    "ca",
 ];
 
 /// Nothing at all: what a worker has before it knows its function.

@@ -28,8 +28,16 @@ pub fn worker_main() -> Result<(), String> {
     JsRuntime::init_platform(None);
     let socket = take_socket()?;
     memory::tell_end_to(socket.as_raw_fd());
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let mut link = Link { socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)), input: socket, buffer: BytesMut::with_capacity(16 * 1024), out: Vec::new() };
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut link = Link {
+        socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)),
+        input: socket,
+        buffer: BytesMut::with_capacity(16 * 1024),
+        out: Vec::new(),
+    };
 
     let _context = tokio.enter();
     let mut environment = JsEnvironment::new(link.printer())?;
@@ -41,18 +49,33 @@ pub fn worker_main() -> Result<(), String> {
                 let init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
                 match tokio.block_on(environment.load(&init)) {
-                    Ok(()) => link.send(&FromWorker::Loaded { max_rss_kib: max_rss_kib() })?,
+                    Ok(()) => link.send(&FromWorker::Loaded {
+                        max_rss_kib: max_rss_kib(),
+                    })?,
                     Err(failure) => {
-                        link.send(&FromWorker::LoadFailed { max_rss_kib: max_rss_kib(), error: failure.json })?;
+                        link.send(&FromWorker::LoadFailed {
+                            max_rss_kib: max_rss_kib(),
+                            error: failure.json,
+                        })?;
                         return Ok(());
                     }
                 }
             }
             Some(ToWorker::Invoke(frame)) => match tokio.block_on(environment.invoke(&frame)) {
-                Ok(payload) => link.send(&FromWorker::Returned { max_rss_kib: max_rss_kib(), payload })?,
+                Ok(payload) => link.send(&FromWorker::Returned {
+                    nonce: frame.nonce,
+                    max_rss_kib: max_rss_kib(),
+                    payload,
+                })?,
                 Err(failure) => {
                     let reusable = failure.reusable;
-                    link.send(&FromWorker::Failed { max_rss_kib: max_rss_kib(), reusable, error: failure.json })?;
+                    let (nonce, max_rss_kib) = (frame.nonce, max_rss_kib());
+                    link.send(&FromWorker::Failed {
+                        nonce,
+                        max_rss_kib,
+                        reusable,
+                        error: failure.json,
+                    })?;
                     if !reusable {
                         return Ok(());
                     }
@@ -89,7 +112,10 @@ impl Link {
     fn send(&mut self, frame: &FromWorker) -> Result<(), String> {
         self.out.clear();
         frame.encode(&mut self.out);
-        self.socket.borrow_mut().write_all(&self.out).map_err(|error| error.to_string())
+        self.socket
+            .borrow_mut()
+            .write_all(&self.out)
+            .map_err(|error| error.to_string())
     }
 
     /// The next frame; `None` when the server is gone.
@@ -120,20 +146,23 @@ impl Link {
 fn take_socket() -> Result<UnixStream, String> {
     let error = |error: &dyn std::fmt::Display| format!("a worker is started by `hikigane up` only: {error}");
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).map_err(|e| error(&e))?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|e| error(&e))?;
     rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
     let socket = UnixStream::from(socket);
     socket.local_addr().map_err(|e| error(&e))?;
     Ok(socket)
 }
 
-/// Ends this process when the server ends, even in the middle of an endless loop.
+/// Ends this process when the server ends, even in the middle of an endless loop. A server that ended before this call has closed
+/// the socket, which ends the worker, too.
 fn die_with_parent() -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(|error| error.to_string())?;
-    if rustix::process::getppid().is_none_or(|parent| parent.is_init()) {
-        return Err("the server is gone".into());
-    }
-    Ok(())
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| error.to_string())
 }
 
 /// The most memory this process ever held, KiB.

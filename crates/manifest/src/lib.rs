@@ -143,7 +143,10 @@ pub fn load(
         }
         Some(document)
     });
-    let places = document.as_ref().map(|document| places(document, &source)).unwrap_or_default();
+    let places = document
+        .as_ref()
+        .map(|document| places(document, &source))
+        .unwrap_or_default();
     let loaded = document.map(|document| assemble(&document, absolute, base, plugins, &mut problems));
     let report = problems.finish();
     match loaded {
@@ -160,8 +163,13 @@ pub fn load(
 
 /// Where each function's name stands.
 fn places(document: &Document, source: &Arc<diagnostic::Source>) -> HashMap<FunctionName, Location> {
-    let names = document.functions.value().into_iter().flat_map(|functions| &functions.0);
-    let places = names.filter_map(|(name, _)| Some((FunctionName::new(&name.value).ok()?, source.locate(name.span, None))));
+    let names = document
+        .functions
+        .value()
+        .into_iter()
+        .flat_map(|functions| &functions.0);
+    let places =
+        names.filter_map(|(name, _)| Some((FunctionName::new(&name.value).ok()?, source.locate(name.span, None))));
     places.collect()
 }
 

@@ -20,7 +20,12 @@ pub struct Event {
 impl Event {
     /// An event without group and trace.
     pub fn new(payload: impl Into<Bytes>, time: DateTime<Utc>) -> Self {
-        Self { payload: payload.into(), time, group: None, trace: None }
+        Self {
+            payload: payload.into(),
+            time,
+            group: None,
+            trace: None,
+        }
     }
 }
 

@@ -68,7 +68,10 @@ pub struct AsyncConfig {
 
 impl Default for AsyncConfig {
     fn default() -> Self {
-        Self { retries: limits::RETRIES, max_age: Duration::from_secs(limits::EVENT_AGE.1.into()) }
+        Self {
+            retries: limits::RETRIES,
+            max_age: Duration::from_secs(limits::EVENT_AGE.1.into()),
+        }
     }
 }
 

@@ -84,7 +84,9 @@ impl Qualifier {
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if text.is_empty() || text.len() > 128 || !text.chars().all(legal) {
-            return Err(NameError(format!("\"{text}\" is not a qualifier: use $LATEST, a version number or an alias name")));
+            return Err(NameError(format!(
+                "\"{text}\" is not a qualifier: use $LATEST, a version number or an alias name"
+            )));
         }
         Ok(Self::Alias(text.to_owned()))
     }

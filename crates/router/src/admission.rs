@@ -42,7 +42,12 @@ impl Admission {
     /// `account` invocations at once in all; `reserved` per function. `freed` is told whenever one ends.
     pub fn new(account: u32, reserved: HashMap<FunctionName, u32>, freed: Arc<Notify>) -> Arc<Self> {
         let unreserved = account.saturating_sub(reserved.values().sum());
-        Arc::new(Self { state: Mutex::default(), unreserved, reserved, freed })
+        Arc::new(Self {
+            state: Mutex::default(),
+            unreserved,
+            reserved,
+            freed,
+        })
     }
 
     /// Takes the right to run one invocation of `function` now.
@@ -67,7 +72,10 @@ impl Admission {
                 state.running.insert(function.clone(), 1);
             }
         }
-        Ok(Permit { admission: self.clone(), function: function.clone() })
+        Ok(Permit {
+            admission: self.clone(),
+            function: function.clone(),
+        })
     }
 
     /// How many invocations of `function` run.
@@ -78,14 +86,28 @@ impl Admission {
     /// What may be taken from a queue now, when a function without reservation runs at most `limit` at once.
     pub fn room(&self, limit: u32) -> Room {
         let state = self.lock();
-        let mut room = Room { full: Vec::new(), events: limit };
-        let idle = self.reserved.keys().filter(|function| !state.running.contains_key(*function)).map(|function| (function, 0));
-        for (function, running) in state.running.iter().map(|(function, running)| (function, *running)).chain(idle) {
+        let mut room = Room {
+            full: Vec::new(),
+            events: limit,
+        };
+        let idle = self
+            .reserved
+            .keys()
+            .filter(|function| !state.running.contains_key(*function))
+            .map(|function| (function, 0));
+        for (function, running) in state
+            .running
+            .iter()
+            .map(|(function, running)| (function, *running))
+            .chain(idle)
+        {
             let left = match self.reserved.get(function) {
                 // Switched off: its events are taken, to be buried at once.
                 Some(0) => continue,
                 Some(&reserved) => reserved.saturating_sub(running),
-                None => limit.saturating_sub(running).min(self.unreserved.saturating_sub(state.unreserved_running)),
+                None => limit
+                    .saturating_sub(running)
+                    .min(self.unreserved.saturating_sub(state.unreserved_running)),
             };
             match left {
                 0 => room.full.push(function.clone()),
@@ -133,18 +155,44 @@ mod tests {
         let throttled = |function: &FunctionName| admission.try_acquire(function).err().map(ThrottleReason::as_str);
 
         let free_permits: Vec<_> = (0..3).map(|_| admission.try_acquire(&free).ok().unwrap()).collect();
-        assert_eq!(throttled(&free), Some("ConcurrentInvocationLimitExceeded"), "the reservation is not for others");
+        assert_eq!(
+            throttled(&free),
+            Some("ConcurrentInvocationLimitExceeded"),
+            "the reservation is not for others"
+        );
         let kept_permits: Vec<_> = (0..2).map(|_| admission.try_acquire(&kept).ok().unwrap()).collect();
-        assert_eq!(throttled(&kept), Some("ReservedFunctionConcurrentInvocationLimitExceeded"));
-        assert_eq!(throttled(&off), Some("ReservedFunctionConcurrentInvocationLimitExceeded"));
+        assert_eq!(
+            throttled(&kept),
+            Some("ReservedFunctionConcurrentInvocationLimitExceeded")
+        );
+        assert_eq!(
+            throttled(&off),
+            Some("ReservedFunctionConcurrentInvocationLimitExceeded")
+        );
         assert_eq!(admission.running(&kept), 2);
         let mut room = admission.room(16);
         room.full.sort();
-        assert_eq!(room, Room { full: vec![free.clone(), kept.clone()], events: 16 });
+        assert_eq!(
+            room,
+            Room {
+                full: vec![free.clone(), kept.clone()],
+                events: 16
+            }
+        );
 
         drop(free_permits);
-        assert_eq!(admission.room(16), Room { full: vec![kept.clone()], events: 3 });
-        assert_eq!(throttled(&kept), Some("ReservedFunctionConcurrentInvocationLimitExceeded"), "the cap holds though others rest");
+        assert_eq!(
+            admission.room(16),
+            Room {
+                full: vec![kept.clone()],
+                events: 3
+            }
+        );
+        assert_eq!(
+            throttled(&kept),
+            Some("ReservedFunctionConcurrentInvocationLimitExceeded"),
+            "the cap holds though others rest"
+        );
         drop(kept_permits);
         assert_eq!(throttled(&kept), None);
         assert_eq!(admission.running(&kept), 0);

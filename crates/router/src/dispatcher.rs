@@ -22,7 +22,11 @@ impl Router {
             // Made before looking, so that what happens meanwhile is not missed.
             let woken = self.wake.notified();
             let room = self.admission.room(PER_FUNCTION);
-            match self.queue.lease(self.clock.now(), room.events as usize, &room.full).await {
+            match self
+                .queue
+                .lease(self.clock.now(), room.events as usize, &room.full)
+                .await
+            {
                 Ok(leases) if leases.is_empty() => {
                     let due = self.queue.next_due(&room.full).await.ok().flatten();
                     tokio::select! {
@@ -45,16 +49,26 @@ impl Router {
     async fn start(self: Arc<Self>, lease: Lease) {
         let function = lease.event.function.clone();
         let now = self.clock.now();
-        let Some(spec) = self.routes.function(function.as_str(), Some(&lease.event.version)).cloned() else {
+        let Some(spec) = self
+            .routes
+            .function(function.as_str(), Some(&lease.event.version))
+            .cloned()
+        else {
             // The function is gone: what was accepted for it is kept where it can be looked at.
-            return self.settle(&lease, retry::bury("FunctionNotFound", lease.attempts, None, now), None).await;
+            return self
+                .settle(&lease, retry::bury("FunctionNotFound", lease.attempts, None, now), None)
+                .await;
         };
         let config = &spec.config.asynchronous;
         if self.admission.reserved(&function) == Some(0) {
-            return self.settle(&lease, retry::bury("ZeroReservedConcurrency", 0, None, now), None).await;
+            return self
+                .settle(&lease, retry::bury("ZeroReservedConcurrency", 0, None, now), None)
+                .await;
         }
         if retry::too_old(&lease, config, now) {
-            return self.settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None).await;
+            return self
+                .settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None)
+                .await;
         }
         if self.admission.running(&function) >= self.admission.reserved(&function).unwrap_or(PER_FUNCTION) {
             return self.settle(&lease, Settlement::Release, None).await;
@@ -86,13 +100,18 @@ impl Router {
                 Ok(completed) => {
                     let config = &spec.config.asynchronous;
                     let response = completed.run.output.clone();
-                    let settlement = retry::settle(&lease, &completed.report.outcome, response, config, router.clock.now());
+                    let settlement =
+                        retry::settle(&lease, &completed.report.outcome, response, config, router.clock.now());
                     router.settle(&lease, settlement, Some(completed.run)).await;
                 }
                 Err(_) => {
                     // The machine failed, not the function: again in a moment, at no cost of a retry.
                     let due = router.clock.now() + PAUSE;
-                    let settlement = Settlement::Retry { due, attempts: lease.attempts, throttles: lease.throttles + 1 };
+                    let settlement = Settlement::Retry {
+                        due,
+                        attempts: lease.attempts,
+                        throttles: lease.throttles + 1,
+                    };
                     router.settle(&lease, settlement, None).await;
                 }
             }

@@ -14,7 +14,9 @@ pub struct Gate(pub std::sync::Arc<Router>);
 
 impl Router {
     fn binding(&self, id: &BindingId) -> Result<&Binding, String> {
-        self.routes.binding(id).ok_or_else(|| format!("there is no binding \"{id}\""))
+        self.routes
+            .binding(id)
+            .ok_or_else(|| format!("there is no binding \"{id}\""))
     }
 }
 
@@ -36,7 +38,13 @@ impl Binding {
     }
 
     fn writes(&self, state: Vec<StateWrite>) -> Vec<NamespacedWrite> {
-        state.into_iter().map(|write| NamespacedWrite { namespace: self.kind.clone(), write }).collect()
+        state
+            .into_iter()
+            .map(|write| NamespacedWrite {
+                namespace: self.kind.clone(),
+                write,
+            })
+            .collect()
     }
 }
 
@@ -55,11 +63,26 @@ impl Ingress for Gate {
         let request_id = RequestId::random();
         let group = event.group.clone();
         let request = binding.request(event);
-        router.enqueue(&binding.kind, Some(id.clone()), request, request_id.clone(), group, binding.writes(state)).await?;
+        router
+            .enqueue(
+                &binding.kind,
+                Some(id.clone()),
+                request,
+                request_id.clone(),
+                group,
+                binding.writes(state),
+            )
+            .await?;
         Ok(Accepted::Queued(request_id))
     }
 
-    async fn skip(&self, id: &BindingId, time: DateTime<Utc>, reason: &str, state: Vec<StateWrite>) -> Result<(), EmitError> {
+    async fn skip(
+        &self,
+        id: &BindingId,
+        time: DateTime<Utc>,
+        reason: &str,
+        state: Vec<StateWrite>,
+    ) -> Result<(), EmitError> {
         let router = &self.0;
         let binding = router.binding(id).map_err(EmitError::Refused)?;
         let skip = Run {
@@ -91,16 +114,34 @@ impl Ingress for Gate {
             return Err(CallError::Filtered);
         }
         let request_id = RequestId::random();
-        match router.call(&binding.kind, Some(id.clone()), binding.request(event), request_id.clone()).await {
-            Ok(invoked) => Ok(Reply { request_id, outcome: invoked.report.outcome }),
-            Err(InvokeError::Throttled(reason)) => Ok(Reply { request_id, outcome: Outcome::Throttled(reason) }),
+        match router
+            .call(
+                &binding.kind,
+                Some(id.clone()),
+                binding.request(event),
+                request_id.clone(),
+            )
+            .await
+        {
+            Ok(invoked) => Ok(Reply {
+                request_id,
+                outcome: invoked.report.outcome,
+            }),
+            Err(InvokeError::Throttled(reason)) => Ok(Reply {
+                request_id,
+                outcome: Outcome::Throttled(reason),
+            }),
             Err(InvokeError::TooLarge { size, limit, .. }) => Err(CallError::TooLarge { size, limit }),
             Err(other) => Err(CallError::Refused(other.to_string())),
         }
     }
 
     async fn pending(&self, id: &BindingId) -> Result<u64, EmitError> {
-        self.0.queue.pending(id).await.map_err(|error| EmitError::Unavailable(error.to_string()))
+        self.0
+            .queue
+            .pending(id)
+            .await
+            .map_err(|error| EmitError::Unavailable(error.to_string()))
     }
 }
 
@@ -115,7 +156,13 @@ impl StateStore for Gate {
     }
 
     async fn write(&self, namespace: &str, state: Vec<StateWrite>) -> Result<(), StateError> {
-        let namespaced = state.into_iter().map(|write| NamespacedWrite { namespace: namespace.to_owned(), write }).collect();
+        let namespaced = state
+            .into_iter()
+            .map(|write| NamespacedWrite {
+                namespace: namespace.to_owned(),
+                write,
+            })
+            .collect();
         self.0.state.write(namespaced, None).await.map_err(state_error)
     }
 }

@@ -39,7 +39,10 @@ impl LiveLogs {
         }
         let (sender, function) = (self.0.clone(), function.clone());
         Some(Box::new(move |text| {
-            let _ = sender.send(LogLine { function: function.clone(), text: text.to_owned() });
+            let _ = sender.send(LogLine {
+                function: function.clone(),
+                text: text.to_owned(),
+            });
         }))
     }
 }

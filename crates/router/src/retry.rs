@@ -10,10 +10,20 @@ use hikigane_store::{Burial, Lease, Settlement};
 /// Decides by AWS's rules (AWS documentation, "Understanding retry behavior in Lambda", asynchronous invocation): function errors are tried
 /// again after one and after two minutes; throttles after 1 second up to 5 minutes, without using up a retry; nothing beyond the event's
 /// greatest age, looked at ahead (recorded from AWS: no retry is planned that would come too late).
-pub fn settle(lease: &Lease, outcome: &Outcome, response: Bytes, config: &AsyncConfig, now: DateTime<Utc>) -> Settlement {
+pub fn settle(
+    lease: &Lease,
+    outcome: &Outcome,
+    response: Bytes,
+    config: &AsyncConfig,
+    now: DateTime<Utc>,
+) -> Settlement {
     let (due, attempts, throttles) = match outcome {
         Outcome::Returned(_) => return Settlement::Done,
-        Outcome::Throttled(_) => (now + throttle_wait(lease.throttles), lease.attempts, lease.throttles + 1),
+        Outcome::Throttled(_) => (
+            now + throttle_wait(lease.throttles),
+            lease.attempts,
+            lease.throttles + 1,
+        ),
         Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
             let attempts = lease.attempts + 1;
             if attempts > config.retries {
@@ -27,7 +37,11 @@ pub fn settle(lease: &Lease, outcome: &Outcome, response: Bytes, config: &AsyncC
         let response = (!matches!(outcome, Outcome::Throttled(_))).then_some(response);
         return bury("EventAgeExceeded", attempts, response, now);
     }
-    Settlement::Retry { due, attempts, throttles }
+    Settlement::Retry {
+        due,
+        attempts,
+        throttles,
+    }
 }
 
 /// Whether the event has become too old to be tried at all.
@@ -37,7 +51,12 @@ pub fn too_old(lease: &Lease, config: &AsyncConfig, now: DateTime<Utc>) -> bool 
 
 /// A dead letter's cause.
 pub fn bury(condition: &str, attempts: u32, response: Option<Bytes>, now: DateTime<Utc>) -> Settlement {
-    Settlement::Bury(Burial { condition: condition.to_owned(), attempts, response, at: now })
+    Settlement::Bury(Burial {
+        condition: condition.to_owned(),
+        attempts,
+        response,
+        at: now,
+    })
 }
 
 fn age(lease: &Lease, at: DateTime<Utc>) -> Duration {
@@ -74,16 +93,40 @@ mod tests {
             group: None,
             accepted_at: at(0),
         };
-        Lease { id: 1, token: 1, event, attempts, throttles }
+        Lease {
+            id: 1,
+            token: 1,
+            event,
+            attempts,
+            throttles,
+        }
     }
 
     fn decide(attempts: u32, throttles: u32, outcome: Outcome, retries: u32, max_age: u64, now: i64) -> String {
-        let config = AsyncConfig { retries, max_age: Duration::from_secs(max_age) };
-        match settle(&lease(attempts, throttles), &outcome, Bytes::from_static(b"e"), &config, at(now)) {
+        let config = AsyncConfig {
+            retries,
+            max_age: Duration::from_secs(max_age),
+        };
+        match settle(
+            &lease(attempts, throttles),
+            &outcome,
+            Bytes::from_static(b"e"),
+            &config,
+            at(now),
+        ) {
             Settlement::Done => "done".into(),
             Settlement::Release => "release".into(),
-            Settlement::Retry { due, attempts, throttles } => format!("at {} a{attempts} t{throttles}", (due - at(0)).num_seconds()),
-            Settlement::Bury(burial) => format!("{} a{} {}", burial.condition, burial.attempts, burial.response.is_some()),
+            Settlement::Retry {
+                due,
+                attempts,
+                throttles,
+            } => format!("at {} a{attempts} t{throttles}", (due - at(0)).num_seconds()),
+            Settlement::Bury(burial) => format!(
+                "{} a{} {}",
+                burial.condition,
+                burial.attempts,
+                burial.response.is_some()
+            ),
         }
     }
 

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, StartError};
 use hikigane_model::{
-    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason, function_arn, limits,
+    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
+    function_arn, limits,
 };
 use hikigane_store::{EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, State, StoreError};
 use hikigane_trigger::Clock;
@@ -192,7 +193,8 @@ impl Router {
     /// Lambda's Invoke with `Event`: queues it. Resolves when it is on disk.
     pub async fn invoke_event(&self, request: InvokeRequest) -> Result<RequestId, InvokeError> {
         let request_id = RequestId::random();
-        self.enqueue("invoke", None, request, request_id.clone(), None, Vec::new()).await?;
+        self.enqueue("invoke", None, request, request_id.clone(), None, Vec::new())
+            .await?;
         Ok(request_id)
     }
 
@@ -208,7 +210,10 @@ impl Router {
         if self.stopping.is_cancelled() {
             return Err(InvokeError::Unavailable("the server is stopping".into()));
         }
-        let permit = self.admission.try_acquire(&spec.config.name).map_err(InvokeError::Throttled)?;
+        let permit = self
+            .admission
+            .try_acquire(&spec.config.name)
+            .map_err(InvokeError::Throttled)?;
         let invoked_arn = function_arn(&spec.config.name, request.qualifier.as_ref());
         let order = Order {
             spec,
@@ -230,7 +235,12 @@ impl Router {
             let completed = router.run(order, permit).await.map_err(InvokeError::Unavailable)?;
             let log = completed.run.log.clone();
             router.history.record(completed.run);
-            Ok(Invoked { request_id, version, report: completed.report, log })
+            Ok(Invoked {
+                request_id,
+                version,
+                report: completed.report,
+                log,
+            })
         });
         Unabandoned(Some(Box::pin(run))).await
     }
@@ -259,21 +269,26 @@ impl Router {
             group,
             accepted_at: self.clock.now(),
         };
-        self.queue.enqueue(event, state).await.map_err(|error| InvokeError::Unavailable(error.to_string()))?;
+        self.queue
+            .enqueue(event, state)
+            .await
+            .map_err(|error| InvokeError::Unavailable(error.to_string()))?;
         self.wake.notify_one();
         Ok(())
     }
 
     fn find(&self, request: &InvokeRequest) -> Result<&Arc<EnvironmentSpec>, InvokeError> {
-        self.routes.function(&request.function, request.qualifier.as_ref()).ok_or_else(|| {
-            // AWS names `$LATEST` when no qualifier was given (recorded).
-            let qualifier = request.qualifier.clone().unwrap_or(Qualifier::Latest);
-            let arn = match FunctionName::new(&request.function) {
-                Ok(name) => function_arn(&name, Some(&qualifier)),
-                Err(_) => request.function.clone(),
-            };
-            InvokeError::NotFound(arn)
-        })
+        self.routes
+            .function(&request.function, request.qualifier.as_ref())
+            .ok_or_else(|| {
+                // AWS names `$LATEST` when no qualifier was given (recorded).
+                let qualifier = request.qualifier.clone().unwrap_or(Qualifier::Latest);
+                let arn = match FunctionName::new(&request.function) {
+                    Ok(name) => function_arn(&name, Some(&qualifier)),
+                    Err(_) => request.function.clone(),
+                };
+                InvokeError::NotFound(arn)
+            })
     }
 
     /// Makes one run: environment, log lines, and the entry for the history. An error is the machine's, not the function's.
@@ -282,7 +297,11 @@ impl Router {
         let config = order.spec.config.clone();
         let mut logs = LogSink::new(self.live.of(&config.name));
         let version = order.spec.version.to_string();
-        let platform = PlatformLog { request_id: &order.invocation.request_id, version: &version, format: config.log_format };
+        let platform = PlatformLog {
+            request_id: &order.invocation.request_id,
+            version: &version,
+            format: config.log_format,
+        };
         logs.line(&platform.start());
         let report = match self.pool.run(&order.spec, &order.invocation, &mut logs).await {
             Ok(report) => report,
@@ -328,7 +347,9 @@ impl<T: Send + 'static> Future for Unabandoned<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<T> {
-        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
         let polled = future.as_mut().poll(cx);
         if polled.is_ready() {
             self.0 = None;
@@ -347,7 +368,11 @@ impl<T: Send + 'static> Drop for Unabandoned<T> {
 
 fn check_size(request: &InvokeRequest, limit: usize, mode: &'static str) -> Result<(), InvokeError> {
     let size = request.payload.len();
-    if size > limit { Err(InvokeError::TooLarge { size, limit, mode }) } else { Ok(()) }
+    if size > limit {
+        Err(InvokeError::TooLarge { size, limit, mode })
+    } else {
+        Ok(())
+    }
 }
 
 fn entry(order: Order, version: String, report: &Report, started_at: DateTime<Utc>, log: String) -> Run {

@@ -29,10 +29,19 @@ pub struct Binding {
 
 impl Routes {
     /// A picture of these functions and bindings.
-    pub fn new(functions: impl IntoIterator<Item = Arc<EnvironmentSpec>>, bindings: impl IntoIterator<Item = Binding>) -> Self {
+    pub fn new(
+        functions: impl IntoIterator<Item = Arc<EnvironmentSpec>>,
+        bindings: impl IntoIterator<Item = Binding>,
+    ) -> Self {
         Self {
-            functions: functions.into_iter().map(|spec| (spec.config.name.clone(), spec)).collect(),
-            bindings: bindings.into_iter().map(|binding| (binding.id.clone(), binding)).collect(),
+            functions: functions
+                .into_iter()
+                .map(|spec| (spec.config.name.clone(), spec))
+                .collect(),
+            bindings: bindings
+                .into_iter()
+                .map(|binding| (binding.id.clone(), binding))
+                .collect(),
         }
     }
 

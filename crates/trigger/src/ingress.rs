@@ -12,7 +12,13 @@ pub trait Ingress: Send + Sync {
     /// See [`EventSink::emit`].
     async fn emit(&self, binding: &BindingId, event: Event, state: Vec<StateWrite>) -> Result<Accepted, EmitError>;
     /// See [`EventSink::skip`].
-    async fn skip(&self, binding: &BindingId, time: DateTime<Utc>, reason: &str, state: Vec<StateWrite>) -> Result<(), EmitError>;
+    async fn skip(
+        &self,
+        binding: &BindingId,
+        time: DateTime<Utc>,
+        reason: &str,
+        state: Vec<StateWrite>,
+    ) -> Result<(), EmitError>;
     /// See [`EventSink::call`].
     async fn call(&self, binding: &BindingId, event: Event) -> Result<Reply, CallError>;
     /// See [`EventSink::pending`].
@@ -36,7 +42,13 @@ impl EventSink {
     }
 
     /// Records that an event which was due at `time` is not run, and why; with `state`, in one transaction.
-    pub async fn skip(&self, binding: &BindingId, time: DateTime<Utc>, reason: &str, state: Vec<StateWrite>) -> Result<(), EmitError> {
+    pub async fn skip(
+        &self,
+        binding: &BindingId,
+        time: DateTime<Utc>,
+        reason: &str,
+        state: Vec<StateWrite>,
+    ) -> Result<(), EmitError> {
         self.0.skip(binding, time, reason, state).await
     }
 
@@ -133,7 +145,10 @@ pub struct PluginState {
 impl PluginState {
     /// The keys of the plug-in called `namespace`.
     pub fn new(namespace: &str, store: Arc<dyn StateStore>) -> Self {
-        Self { namespace: namespace.to_owned(), store }
+        Self {
+            namespace: namespace.to_owned(),
+            store,
+        }
     }
 
     /// The value under `key`.

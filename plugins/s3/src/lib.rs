@@ -37,7 +37,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_trigger::{
-    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors, TriggerPlugin, async_trait,
+    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors, TriggerPlugin,
+    async_trait,
 };
 use schemars::Schema;
 use tokio::task::JoinSet;

@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hikigane_trigger::model::StateWrite;
-use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError, StateError, async_trait};
+use hikigane_trigger::{
+    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, StateError, async_trait,
+};
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
@@ -40,9 +42,14 @@ impl Source for ScheduleSource {
         let now = clock.now();
         self.opened = now;
         let known = state.scan(KEY_PREFIX).await;
-        let known: BTreeMap<_, _> = known.map_err(|error| SourceError(error.to_string()))?.into_iter().collect();
+        let known: BTreeMap<_, _> = known
+            .map_err(|error| SourceError(error.to_string()))?
+            .into_iter()
+            .collect();
         let announcements = self.bindings.iter().map(|binding| {
-            let decided = known.get(&state_key(&binding.id)).and_then(|bytes| Decided::from_bytes(bytes));
+            let decided = known
+                .get(&state_key(&binding.id))
+                .and_then(|bytes| Decided::from_bytes(bytes));
             let schedule = Schedule::new(binding.clone(), self.settings.catch_up_limit, decided, now);
             announce(binding, schedule.next_after(now))
         });

@@ -4,7 +4,8 @@
 
 use hikigane_trigger::model::{BindingId, InvokeMode, StateWrite, limits};
 use hikigane_trigger::{
-    BindingSpec, Clock, PathStep, PluginState, SourceSpec, SpecErrors, SpecPlace, StateError, StateStore, TriggerPlugin, async_trait,
+    BindingSpec, Clock, PathStep, PluginState, SourceSpec, SpecErrors, SpecPlace, StateError, StateStore,
+    TriggerPlugin, async_trait,
 };
 use serde_json::{Value, json};
 

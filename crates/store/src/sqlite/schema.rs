@@ -45,7 +45,7 @@ const VERSION_1: &str = "
         duration_ms REAL NOT NULL, init_ms REAL, max_memory_mb INTEGER NOT NULL,
         input BLOB NOT NULL, output BLOB NOT NULL, log TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX runs_request ON runs (request_id);
+    CREATE INDEX runs_request ON runs (request_id) WHERE mode = 'async';
     CREATE INDEX runs_function ON runs (function, id, status);
     CREATE INDEX runs_binding ON runs (binding, id, status, function) WHERE binding IS NOT NULL;
     CREATE INDEX runs_status ON runs (status);

@@ -232,7 +232,10 @@ impl Machine {
         let mut source = hikigane_schedule::plugin().build(spec).unwrap();
         let failing = self.router.0.borrow().failures.0;
         self.router.0.send_modify(|world| world.failures.0 = 0);
-        source.open(&self.clock, &PluginState::new("schedule", self.router.clone())).await.unwrap();
+        source
+            .open(&self.clock, &PluginState::new("schedule", self.router.clone()))
+            .await
+            .unwrap();
         self.router.0.send_modify(|world| world.failures.0 = failing);
         let shutdown = CancellationToken::new();
         let context = Context {

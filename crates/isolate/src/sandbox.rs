@@ -1,0 +1,62 @@
+//! What the kernel lets a worker touch, whatever the code above it believes.
+//!
+//! Deno's permissions look at paths as they are written; a symbolic link inside an allowed directory leads out of it. Landlock looks at the
+//! files themselves.
+
+use std::path::Path;
+
+use hikigane_executor::WorkerInit;
+use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError};
+
+/// What every function may read: name resolution, certificates, time zones, randomness, and what it is itself.
+const SYSTEM: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/localtime",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
+    "/dev/urandom",
+    "/dev/random",
+    "/dev/null",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/loadavg",
+    "/proc/uptime",
+    "/sys/fs/cgroup",
+    "/sys/devices/system/cpu",
+];
+
+/// Restricts this thread, and those it starts from now on, to the function's files. A kernel without Landlock restricts nothing; Deno's
+/// permissions hold there as everywhere.
+pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
+    let abi = ABI::V5;
+    let (read, all) = (AccessFs::from_read(abi), AccessFs::from_all(abi));
+    let mut rules = Ruleset::default().handle_access(all)?.create()?;
+    let readable = SYSTEM
+        .iter()
+        .map(Path::new)
+        .chain([init.root.as_path()])
+        .chain(init.read.iter().map(|path| path.as_path()));
+    for (path, access) in readable.map(|path| (path, read)).chain(
+        init.write
+            .iter()
+            .map(|path| path.as_path())
+            .chain([init.tmp.as_path()])
+            .map(|path| (path, all)),
+    ) {
+        // What is not there cannot be opened later, either.
+        let Ok(file) = PathFd::new(path) else { continue };
+        let access = if path.is_dir() {
+            access
+        } else {
+            access & AccessFs::from_file(abi)
+        };
+        rules = rules.add_rule(PathBeneath::new(file, access))?;
+    }
+    rules.restrict_self().map(drop)
+}
