@@ -4,7 +4,10 @@
 
 mod support;
 
+mod commands;
 mod durability;
+mod functions;
 mod house;
+mod isolation;
 mod smoke;
 mod triggers;

@@ -3,6 +3,9 @@
 //! The sources of Deno's extensions lie in cargo's registry, so it can only be made at build time. Scripts that are loaded
 //! lazily and were not while the snapshot was made go into a table beside it.
 
+// A build that cannot go on ends with a panic; there is nobody to recover for.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "src/extensions.rs"]
 #[allow(dead_code)]
 mod extensions;

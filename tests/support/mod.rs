@@ -2,10 +2,12 @@
 
 mod functions;
 mod http;
+mod processes;
 mod server;
 
 pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
+pub use processes::{children, in_session};
 pub use server::{Project, Server, command};
 
 use std::time::{Duration, Instant};

@@ -38,6 +38,7 @@ pub struct Server {
     listener: TcpListener,
     clock: Clock,
     test_mode: bool,
+    tmp: PathBuf,
     /// Where the endpoint listens.
     pub address: SocketAddr,
     /// What the sources listen to.
@@ -66,7 +67,8 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let store = Arc::new(SqliteStore::open(data)?);
-        let executor = executor(data.join("tmp"), Some(address), SPARES)?;
+        let tmp = data.join("tmp");
+        let executor = executor(tmp.clone(), Some(address), SPARES)?;
         let functions = loaded.manifest.functions.into_iter();
         let specs = functions.map(|config| {
             Arc::new(EnvironmentSpec {
@@ -105,6 +107,7 @@ impl Server {
             listener,
             clock,
             test_mode,
+            tmp,
             address,
             announcements,
         })
@@ -149,6 +152,8 @@ impl Server {
         let _ = tokio::time::timeout(Duration::from_secs(2), endpoint).await;
         // Events that are still leased go back to the queue when the store is opened again.
         self.store.close().await;
+        // Environments that are still warm end with this process; their directories are nobody's any more.
+        let _ = std::fs::remove_dir_all(&self.tmp);
         failure.map_or(Ok(()), Err)
     }
 }

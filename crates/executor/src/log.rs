@@ -27,20 +27,40 @@ impl LogSink {
         }
     }
 
-    /// Takes a piece of log, with or without line ends.
+    /// Takes a piece of the function's log, with or without a line end.
     pub fn line(&mut self, line: &str) {
+        if self.truncated {
+            self.tell(line);
+            return;
+        }
+        let room = LIMIT.saturating_sub(self.text.len());
+        if line.len() <= room {
+            self.platform(line);
+            return;
+        }
+        self.tell(line);
+        self.truncated = true;
+        let mut cut = room;
+        while !line.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.append(&line[..cut]);
+        self.append("[hikigane] the log of this invocation is cut here: it passed 1 MiB");
+    }
+
+    /// Takes a line of the platform's own, whatever the function has logged.
+    pub fn platform(&mut self, line: &str) {
+        self.tell(line);
+        self.append(line);
+    }
+
+    fn tell(&self, line: &str) {
         if let Some(live) = &self.live {
             live(line);
         }
-        if self.truncated {
-            return;
-        }
-        if self.text.len() + line.len() > LIMIT {
-            self.truncated = true;
-            self.text
-                .push_str("[hikigane] the log of this invocation is cut here: it passed 1 MiB\n");
-            return;
-        }
+    }
+
+    fn append(&mut self, line: &str) {
         self.text.push_str(line);
         if !line.ends_with('\n') {
             self.text.push('\n');

@@ -50,7 +50,14 @@ pub struct ProcessExecutor {
 struct Shared {
     settings: ProcessSettings,
     nursery: Nursery,
-    spares: Mutex<VecDeque<Worker>>,
+    stock: Mutex<Stock>,
+}
+
+/// Workers that wait for a function, and how many more are being made.
+#[derive(Default)]
+struct Stock {
+    spares: VecDeque<Worker>,
+    booting: usize,
 }
 
 impl ProcessExecutor {
@@ -61,33 +68,39 @@ impl ProcessExecutor {
         let shared = Arc::new(Shared {
             settings,
             nursery,
-            spares: Mutex::new(VecDeque::new()),
+            stock: Mutex::default(),
         });
-        for _ in 0..shared.settings.spares {
-            shared.restock();
-        }
+        shared.restock();
         Ok(Self { shared })
     }
 }
 
 impl Shared {
-    /// Makes one more spare worker in the background.
+    /// Makes, in the background, as many spare workers as are missing.
     fn restock(self: &Arc<Self>) {
-        let weak = Arc::downgrade(self);
-        tokio::spawn(async move {
-            let Some(shared) = weak.upgrade() else { return };
-            if let Ok(worker) = shared.boot().await {
-                lock(&shared.spares).push_back(worker);
-            }
-        });
+        let missing = {
+            let mut stock = lock(&self.stock);
+            let missing = self.settings.spares.saturating_sub(stock.spares.len() + stock.booting);
+            stock.booting += missing;
+            missing
+        };
+        for _ in 0..missing {
+            let weak = Arc::downgrade(self);
+            tokio::spawn(async move {
+                let Some(shared) = weak.upgrade() else { return };
+                let worker = shared.boot().await;
+                let mut stock = lock(&shared.stock);
+                stock.booting -= 1;
+                // One that failed is tried again when the next is taken.
+                stock.spares.extend(worker);
+            });
+        }
     }
 
     /// A worker that is ready for its function: from stock, or fresh.
     async fn generic(self: &Arc<Self>) -> Result<Worker, StartError> {
-        let spare = lock(&self.spares).pop_front();
-        if self.settings.spares > 0 {
-            self.restock();
-        }
+        let spare = lock(&self.stock).spares.pop_front();
+        self.restock();
         match spare {
             Some(worker) if worker.is_alive() => Ok(worker),
             _ => self.boot().await,
@@ -348,8 +361,18 @@ fn failed(json: Bytes) -> Outcome {
         #[serde(rename = "errorType")]
         error_type: String,
     }
-    let error_type = serde_json::from_slice::<Typed>(&json).map_or_else(|_| "Error".into(), |typed| typed.error_type);
-    Outcome::Failed(FunctionError { error_type, json })
+    match serde_json::from_slice::<Typed>(&json) {
+        Ok(Typed { error_type }) => Outcome::Failed(FunctionError { error_type, json }),
+        Err(_) => {
+            let json =
+                serde_json::json!({"errorType": "Error", "errorMessage": String::from_utf8_lossy(&json), "trace": []})
+                    .to_string();
+            Outcome::Failed(FunctionError {
+                error_type: "Error".into(),
+                json: json.into(),
+            })
+        }
+    }
 }
 
 fn mebibytes(kib: u32) -> u32 {

@@ -3,7 +3,7 @@
 (function () {
 const { core, primordials } = __bootstrap;
 const { BadResource, Interrupted, NotCapable } = core;
-const { Error } = primordials;
+const { Error, ObjectSetPrototypeOf, StringPrototypeIndexOf, StringPrototypeSlice } = primordials;
 
 const names = [
   "NotFound", "PermissionDenied", "ConnectionRefused", "ConnectionReset", "ConnectionAborted", "NotConnected", "AddrInUse",
@@ -12,7 +12,15 @@ const names = [
 ];
 
 const errors = { __proto__: null, BadResource, Interrupted, NotCapable };
-// A refusal of the sandbox is what Node.js code knows as "permission denied".
+
+// A refusal of the sandbox is what Node.js code knows as "permission denied", and has no advice about another program's flags.
+class Refusal extends Error {
+  constructor(message, options) {
+    const end = StringPrototypeIndexOf(message ?? "", ", run again with");
+    super(end < 0 ? message : `EACCES: permission denied: ${StringPrototypeSlice(message, 0, end)}`, options);
+  }
+}
+ObjectSetPrototypeOf(NotCapable, Refusal);
 NotCapable.prototype.code = "EACCES";
 NotCapable.prototype.errno = -13;
 for (const name of names) {

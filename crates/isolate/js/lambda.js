@@ -1,14 +1,15 @@
 // The contract of AWS's Node.js runtime client (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 for >= 22): which file and
 // export a handler string means, what the handler is called with, how its end is told.
 
-import { core, internals, primordials } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
+import { namespace } from "ext:runtime/namespace.js";
 import { op_print_line } from "ext:core/ops";
 
 const {
-  ArrayIsArray, ArrayPrototypeJoin, ArrayPrototypeMap, Date, DateNow, DatePrototypeToISOString, Error, ErrorPrototype, JSONParse, JSONStringify,
-  NumberParseInt, ObjectAssign, ObjectDefineProperty, ObjectPrototypeIsPrototypeOf, Promise, PromisePrototypeThen, PromiseResolve, ReflectApply,
-  ReflectGet, ReflectHas, StringPrototypeIncludes, StringPrototypeIndexOf, StringPrototypeLastIndexOf, StringPrototypeReplaceAll,
-  StringPrototypeSlice, StringPrototypeSplit, StringPrototypeStartsWith, SymbolFor, TypeError,
+  ArrayPrototypeJoin, Date, DateNow, DatePrototypeToISOString, Error, ErrorPrototype, JSONParse, JSONStringify, ObjectAssign,
+  ObjectDefineProperty, ObjectPrototypeIsPrototypeOf, Promise, PromisePrototypeThen, PromiseResolve, ReflectApply, ReflectGet,
+  StringPrototypeIncludes, StringPrototypeIndexOf, StringPrototypeLastIndexOf, StringPrototypeReplaceAll, StringPrototypeSlice,
+  StringPrototypeSplit, StringPrototypeStartsWith,
 } = primordials;
 const { isNativeError } = core;
 
@@ -41,8 +42,13 @@ class RuntimeError extends Error {
 }
 
 function isError(value) {
-  return isNativeError(value) ||
-    (typeof value === "object" && value !== null && ObjectPrototypeIsPrototypeOf(ErrorPrototype, value));
+  try {
+    return isNativeError(value) ||
+      (typeof value === "object" && value !== null && ObjectPrototypeIsPrototypeOf(ErrorPrototype, value));
+  } catch {
+    // A proxy whose trap throws.
+    return false;
+  }
 }
 
 function read(object, key) {
@@ -199,12 +205,21 @@ function initError(error) {
   const name = read(error, "name");
   const message = text(read(error, "message"));
   const code = read(error, "code");
-  if (name === "SyntaxError") {
-    return new RuntimeError("Runtime.UserCodeSyntaxError", `SyntaxError: ${message}`, text(read(error, "stack")));
+  // An error of TypeScript comes inside the error of its import.
+  const inner = StringPrototypeStartsWith(message, "SyntaxError: ");
+  if (name === "SyntaxError" || inner) {
+    const whole = inner ? message : `SyntaxError: ${message}`;
+    return new RuntimeError("Runtime.UserCodeSyntaxError", whole, text(read(error, "stack")));
   }
-  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND" || StringPrototypeStartsWith(message, "Cannot find module '") ||
-    StringPrototypeStartsWith(message, "Cannot find package '")) {
-    return new RuntimeError("Runtime.ImportModuleError", `Error: ${message}`, text(read(error, "stack")));
+  // Deno's loader puts the code before the message, and URLs where Node.js has paths.
+  const plain = StringPrototypeReplaceAll(
+    StringPrototypeStartsWith(message, "[ERR_MODULE_NOT_FOUND] ") ? StringPrototypeSlice(message, 23) : message,
+    "file://",
+    "",
+  );
+  if (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND" || StringPrototypeStartsWith(plain, "Cannot find module '") ||
+    StringPrototypeStartsWith(plain, "Cannot find package '")) {
+    return new RuntimeError("Runtime.ImportModuleError", `Error: ${plain}`, text(read(error, "stack")));
   }
   return error;
 }
@@ -266,10 +281,9 @@ function checkHandler() {
 
 /** The first of the files that the name may mean, in AWS's order; `.ts` beside it. */
 async function loadUserModule(path, name) {
-  const { existsSync, statSync } = core.loadExtScript("ext:deno_node/fs.ts");
   for (const extension of ["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"]) {
     const file = `${path}${extension}`;
-    if (existsSync(file) && statSync(file).isFile()) {
+    if (isFile(file)) {
       return await (extension === ".mjs" || extension === ".ts" || extension === ".mts" ? importFile(file) : requireFile(file));
     }
   }
@@ -277,6 +291,15 @@ async function loadUserModule(path, name) {
     "Runtime.ImportModuleError",
     `Error: Cannot find module '${name}'\nRequire stack:\n- /var/runtime/index.mjs`,
   );
+}
+
+/** Asked of what the snapshot holds already: `node:fs` would have to be compiled first. */
+function isFile(path) {
+  try {
+    return namespace.statSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 function importFile(file) {

@@ -302,7 +302,7 @@ impl Router {
             version: &version,
             format: config.log_format,
         };
-        logs.line(&platform.start());
+        logs.platform(&platform.start());
         let report = match self.pool.run(&order.spec, &order.invocation, &mut logs).await {
             Ok(report) => report,
             Err(StartError::Host(message)) => return Err(message),
@@ -310,7 +310,7 @@ impl Router {
         };
         drop(permit);
         if let Outcome::TimedOut(after) = report.outcome {
-            logs.line(&format!(
+            logs.platform(&format!(
                 "{} {} Task timed out after {:.2} seconds\n\n",
                 Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
                 order.invocation.request_id,
@@ -319,9 +319,9 @@ impl Router {
         }
         let end = platform.end();
         if !end.is_empty() {
-            logs.line(&end);
+            logs.platform(&end);
         }
-        logs.line(&platform.report(&report.usage, config.memory_mb, report.outcome.is_success()));
+        logs.platform(&platform.report(&report.usage, config.memory_mb, report.outcome.is_success()));
         let run = entry(order, version, &report, started_at, logs.into_text());
         Ok(Completed { report, run })
     }
