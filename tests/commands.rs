@@ -788,7 +788,7 @@ fn dead_letters_are_listed_shown_redriven_and_purged() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|letter| letter["id"].to_string() != id)
+            .any(|letter| letter["id"].as_i64() != id.parse().ok())
             .then_some(())
     });
     let done = ask(&project, &server, &["dlq", "purge", "--function", "other"]);

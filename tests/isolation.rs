@@ -1002,14 +1002,14 @@ fn thirty_deaths_leave_no_process_and_no_directory() {
         "setTimeout(() => { throw 1; }, 1); await new Promise((done) => setTimeout(done, 900));",
     ];
     std::thread::scope(|scope| {
-        for caller in 0..3 {
+        for js in js {
             let server = &server;
             scope.spawn(move || {
                 for _ in 0..9 {
                     error_of(&invoke(
                         server.endpoint(),
                         "run",
-                        &json!({ "js": js[caller] }).to_string(),
+                        &json!({ "js": js }).to_string(),
                     ));
                 }
                 error_of(&invoke(server.endpoint(), "run", r#"{"js":"while (true) {}"}"#));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hikigane_manifest::{Loaded, Report, load};
 use hikigane_trigger::schemars::{Schema, json_schema};
 use hikigane_trigger::{
-    Announcement, Clock, Context, PathStep, Resource, Source, SourceError, SourceSpec, SpecError, SpecErrors,
+    Announcement, Clock, Context, PluginState, PathStep, Resource, Source, SourceError, SourceSpec, SpecError, SpecErrors,
     SpecPlace, TriggerPlugin, async_trait,
 };
 use serde_json::Value;
@@ -151,7 +151,7 @@ impl Source for Built {
         listen.map(Resource::Listen).into_iter().chain(seen).collect()
     }
 
-    async fn open(&mut self, _: &Clock) -> Result<Vec<Announcement>, SourceError> {
+    async fn open(&mut self, _: &Clock, _: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         Ok(Vec::new())
     }
 
