@@ -1006,11 +1006,7 @@ fn thirty_deaths_leave_no_process_and_no_directory() {
             let server = &server;
             scope.spawn(move || {
                 for _ in 0..9 {
-                    error_of(&invoke(
-                        server.endpoint(),
-                        "run",
-                        &json!({ "js": js }).to_string(),
-                    ));
+                    error_of(&invoke(server.endpoint(), "run", &json!({ "js": js }).to_string()));
                 }
                 error_of(&invoke(server.endpoint(), "run", r#"{"js":"while (true) {}"}"#));
             });

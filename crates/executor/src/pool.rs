@@ -1,27 +1,57 @@
 //! Warm environments, kept for reuse.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use hikigane_model::{FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
 
 use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError};
 
+/// A function whose invocations take less than this on average is worth a wait: its next environment is free in a moment.
+const SHORT: Duration = Duration::from_millis(3);
+/// How long that wait may be.
+const MOMENT: Duration = Duration::from_millis(2);
+
 /// Hands invocations to environments: the warm one that was used last, or a fresh one.
 ///
-/// How many run at once is not decided here: that is admission, in the router.
+/// When as many environments of a function are busy as there are processors, and its invocations are [`SHORT`], the next one waits for a
+/// [`MOMENT`] for one of them: the processors have no time for more, and to wake another process costs more than such an
+/// invocation. How many run at once is not decided here: that is admission, in the router.
 pub struct Pool {
     executor: Arc<dyn Executor>,
     warm: Arc<Mutex<Warm>>,
     max_idle: usize,
+    processors: usize,
 }
 
-/// The idle environments by what they run, those used last at the end, and how many there are in all.
+/// The environments by what they run, and how many are idle in all.
 #[derive(Default)]
 struct Warm {
-    by_key: HashMap<Key, Vec<Idle>>,
+    by_key: HashMap<Key, Shelf>,
     idle: usize,
+}
+
+/// The environments of one function.
+#[derive(Default)]
+struct Shelf {
+    /// Those that wait, the one used last at the end.
+    idle: Vec<Idle>,
+    /// How many run.
+    busy: usize,
+    /// Invocations that wait for one of those.
+    waiting: VecDeque<oneshot::Sender<Box<dyn Environment>>>,
+    /// What an invocation takes, on average over the last few.
+    average: Duration,
+}
+
+/// Where the next environment comes from.
+enum Next {
+    Idle(Box<dyn Environment>),
+    Soon(oneshot::Receiver<Box<dyn Environment>>),
+    Fresh,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,10 +87,12 @@ impl Pool {
                 reclaim(&warm, |idle| idle.since.elapsed() < idle_timeout);
             }
         });
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             executor,
             warm,
             max_idle,
+            processors,
         }
     }
 
@@ -76,10 +108,11 @@ impl Pool {
             version: spec.version.clone(),
             revision: spec.revision,
         };
-        while let Some(mut idle) = self.take(&key) {
-            let finished = idle.environment.invoke(invocation, spec.config.timeout, logs).await;
+        let _busy = Busy::new(&self.warm, &key);
+        while let Some(mut environment) = self.next(&key).await {
+            let finished = environment.invoke(invocation, spec.config.timeout, logs).await;
             if finished.reuse != Reuse::NotStarted {
-                return Ok(self.end(key, idle.environment, finished, InitKind::Warm));
+                return Ok(self.end(key, environment, finished, InitKind::Warm));
             }
         }
         let mut started = match self.executor.start(spec, logs).await {
@@ -112,16 +145,46 @@ impl Pool {
         }
     }
 
-    fn take(&self, key: &Key) -> Option<Idle> {
+    /// A warm environment, now or in a moment; `None`: a fresh one must be made.
+    async fn next(&self, key: &Key) -> Option<Box<dyn Environment>> {
+        match self.choose(key) {
+            Next::Idle(environment) => Some(environment),
+            Next::Fresh => None,
+            Next::Soon(mut soon) => match tokio::time::timeout(MOMENT, &mut soon).await {
+                Ok(environment) => environment.ok(),
+                Err(_) => {
+                    soon.close();
+                    soon.try_recv().ok().or_else(|| self.take_idle(key))
+                }
+            },
+        }
+    }
+
+    fn choose(&self, key: &Key) -> Next {
         let mut warm = lock(&self.warm);
-        let idle = warm.by_key.get_mut(key)?.pop()?;
+        let Some(shelf) = warm.by_key.get_mut(key) else {
+            return Next::Fresh;
+        };
+        // One of the busy is the invocation that asks.
+        if shelf.busy > self.processors && shelf.average < SHORT {
+            let (sender, soon) = oneshot::channel();
+            shelf.waiting.push_back(sender);
+            return Next::Soon(soon);
+        }
+        drop(warm);
+        self.take_idle(key).map_or(Next::Fresh, Next::Idle)
+    }
+
+    fn take_idle(&self, key: &Key) -> Option<Box<dyn Environment>> {
+        let mut warm = lock(&self.warm);
+        let idle = warm.by_key.get_mut(key)?.idle.pop()?;
         warm.idle -= 1;
-        Some(idle)
+        Some(idle.environment)
     }
 
     fn end(&self, key: Key, environment: Box<dyn Environment>, finished: Finished, init: InitKind) -> Report {
         if finished.reuse == Reuse::Clean {
-            self.put(key, environment);
+            self.put(key, environment, finished.duration);
         }
         let usage = Usage {
             duration: finished.duration,
@@ -134,10 +197,20 @@ impl Pool {
         }
     }
 
-    fn put(&self, key: Key, environment: Box<dyn Environment>) {
+    /// Hands an environment to whoever waits for it, or keeps it.
+    fn put(&self, key: Key, mut environment: Box<dyn Environment>, took: Duration) {
         let evicted = {
             let mut warm = lock(&self.warm);
-            warm.by_key.entry(key).or_default().push(Idle {
+            let shelf = warm.by_key.entry(key).or_default();
+            shelf.average = (shelf.average * 7 + took) / 8;
+            while let Some(waiting) = shelf.waiting.pop_front() {
+                match waiting.send(environment) {
+                    Ok(()) => return,
+                    // It waited in vain and went elsewhere.
+                    Err(back) => environment = back,
+                }
+            }
+            shelf.idle.push(Idle {
                 environment,
                 since: Instant::now(),
             });
@@ -152,16 +225,38 @@ impl Pool {
     }
 }
 
+/// Counts one invocation of a function as running, until it is dropped.
+struct Busy<'a> {
+    warm: &'a Mutex<Warm>,
+    key: Key,
+}
+
+impl<'a> Busy<'a> {
+    fn new(warm: &'a Mutex<Warm>, key: &Key) -> Self {
+        let mut guard = lock(warm);
+        match guard.by_key.get_mut(key) {
+            Some(shelf) => shelf.busy += 1,
+            None => guard.by_key.entry(key.clone()).or_default().busy = 1,
+        }
+        Self { warm, key: key.clone() }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(shelf) = lock(self.warm).by_key.get_mut(&self.key) {
+            shelf.busy -= 1;
+        }
+    }
+}
+
 impl Warm {
     /// Takes out the environment that has waited longest.
     fn take_oldest(&mut self) -> Option<Idle> {
-        let idle = self
-            .by_key
-            .values_mut()
-            .filter(|idle| !idle.is_empty())
-            .min_by_key(|idle| idle[0].since)?;
+        let shelves = self.by_key.values_mut().filter(|shelf| !shelf.idle.is_empty());
+        let shelf = shelves.min_by_key(|shelf| shelf.idle[0].since)?;
         self.idle -= 1;
-        Some(idle.remove(0))
+        Some(shelf.idle.remove(0))
     }
 }
 
@@ -170,11 +265,11 @@ fn reclaim(warm: &Mutex<Warm>, keep: impl Fn(&Idle) -> bool) {
     let mut gone = Vec::new();
     {
         let mut warm = lock(warm);
-        for idle in warm.by_key.values_mut() {
-            gone.extend(idle.extract_if(.., |idle| !keep(idle)));
+        for shelf in warm.by_key.values_mut() {
+            gone.extend(shelf.idle.extract_if(.., |idle| !keep(idle)));
         }
         warm.idle -= gone.len();
-        warm.by_key.retain(|_, idle| !idle.is_empty());
+        warm.by_key.retain(|_, shelf| shelf.busy > 0 || !shelf.idle.is_empty());
     }
     drop(gone);
 }

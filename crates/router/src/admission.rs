@@ -14,11 +14,14 @@ pub struct Admission {
     state: Mutex<State>,
     unreserved: u32,
     reserved: HashMap<FunctionName, u32>,
+    /// Told when an invocation ends that somebody waits for.
     freed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Whether [`Admission::room`] found functions that were full, since `freed` was told last.
+    wanted: bool,
     running: HashMap<FunctionName, u32>,
     unreserved_running: u32,
 }
@@ -39,7 +42,8 @@ pub struct Permit {
 }
 
 impl Admission {
-    /// `account` invocations at once in all; `reserved` per function. `freed` is told whenever one ends.
+    /// `account` invocations at once in all; `reserved` per function. `freed` is told when one ends after
+    /// [`Admission::room`] had found a function full.
     pub fn new(account: u32, reserved: HashMap<FunctionName, u32>, freed: Arc<Notify>) -> Arc<Self> {
         let unreserved = account.saturating_sub(reserved.values().sum());
         Arc::new(Self {
@@ -85,7 +89,7 @@ impl Admission {
 
     /// What may be taken from a queue now, when a function without reservation runs at most `limit` at once.
     pub fn room(&self, limit: u32) -> Room {
-        let state = self.lock();
+        let mut state = self.lock();
         let mut room = Room {
             full: Vec::new(),
             events: limit,
@@ -114,6 +118,7 @@ impl Admission {
                 left => room.events = room.events.min(left),
             }
         }
+        state.wanted |= !room.full.is_empty();
         room
     }
 
@@ -129,7 +134,7 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        {
+        let wanted = {
             let mut state = self.admission.lock();
             if let Some(running) = state.running.get_mut(&self.function) {
                 *running = running.saturating_sub(1);
@@ -137,8 +142,11 @@ impl Drop for Permit {
             if !self.admission.reserved.contains_key(&self.function) {
                 state.unreserved_running = state.unreserved_running.saturating_sub(1);
             }
+            std::mem::take(&mut state.wanted)
+        };
+        if wanted {
+            self.admission.freed.notify_one();
         }
-        self.admission.freed.notify_one();
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use hikigane_manifest::{Loaded, Report, load};
 use hikigane_trigger::schemars::{Schema, json_schema};
 use hikigane_trigger::{
-    Announcement, Clock, Context, PluginState, PathStep, Resource, Source, SourceError, SourceSpec, SpecError, SpecErrors,
-    SpecPlace, TriggerPlugin, async_trait,
+    Announcement, Clock, Context, PathStep, PluginState, Resource, Source, SourceError, SourceSpec, SpecError,
+    SpecErrors, SpecPlace, TriggerPlugin, async_trait,
 };
 use serde_json::Value;
 use tempfile::TempDir;

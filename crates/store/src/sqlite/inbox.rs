@@ -19,7 +19,7 @@ const RUNS: usize = 20_000;
 /// Bytes of runs that may wait.
 const RUN_BYTES: usize = 64 << 20;
 /// Most runs in one transaction.
-const RUNS_PER_GROUP: usize = 64;
+const RUNS_PER_GROUP: usize = 128;
 /// Most runs that ride in the transaction of jobs, so that their callers do not wait for a long batch ...
 const RUNS_WITH_JOBS: usize = 64;
 /// ... unless so many wait that they would soon be dropped.
@@ -27,8 +27,8 @@ const MANY_RUNS: usize = RUNS / 4;
 /// Most bytes of runs in one transaction; the first run always fits.
 const RUN_BYTES_PER_GROUP: usize = 4 << 20;
 /// How long runs wait for a transaction that they can ride in, and how long the next group of them waits after one of their own: the
-/// history keeps up with 256 runs a second for good, and with a burst of [`RUNS`]; more would take time from the functions.
-const RUN_WAIT: Duration = Duration::from_millis(250);
+/// history keeps up with 1,024 runs a second for good, and with a burst of [`RUNS`]; more would take time from the functions.
+const RUN_WAIT: Duration = Duration::from_millis(125);
 
 /// The queue in front of the writer thread.
 pub(super) struct Inbox {
