@@ -17,8 +17,8 @@ const MOMENT: Duration = Duration::from_millis(2);
 
 /// Hands invocations to environments: the warm one that was used last, or a fresh one.
 ///
-/// When as many environments of a function are busy as there are processors, and its invocations are [`SHORT`], the next one waits for a
-/// [`MOMENT`] for one of them: the processors have no time for more, and to wake another process costs more than such an
+/// When as many environments of a function are busy as there are processors, and its invocations are short, the next one waits for a
+/// moment for one of them: the processors have no time for more, and to wake another process costs more than such an
 /// invocation. How many run at once is not decided here: that is admission, in the router.
 pub struct Pool {
     executor: Arc<dyn Executor>,
@@ -276,4 +276,202 @@ fn reclaim(warm: &Mutex<Warm>, keep: impl Fn(&Idle) -> bool) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::Started;
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use hikigane_model::{Allow, AsyncConfig, FunctionConfig, LogFormat, RequestId};
+
+    /// Makes environments that do as the payload says, and counts those that live.
+    #[derive(Default)]
+    struct Scripted {
+        made: Mutex<u32>,
+        alive: Arc<Mutex<i32>>,
+    }
+
+    struct Actor {
+        number: u32,
+        alive: Arc<Mutex<i32>>,
+    }
+
+    #[async_trait]
+    impl Executor for Scripted {
+        async fn start(&self, _: &Arc<EnvironmentSpec>, _: &mut LogSink) -> Result<Started, StartError> {
+            *lock(&self.made) += 1;
+            *lock(&self.alive) += 1;
+            let environment = Actor {
+                number: *lock(&self.made),
+                alive: self.alive.clone(),
+            };
+            Ok(Started {
+                environment: Box::new(environment),
+                init: Duration::from_millis(7),
+            })
+        }
+    }
+
+    #[async_trait]
+    impl Environment for Actor {
+        async fn invoke(&mut self, invocation: &Invocation, _: Duration, _: &mut LogSink) -> Finished {
+            let reuse = match invocation.payload.as_ref() {
+                b"dirty" => Reuse::Dirty,
+                b"found dead" if self.number == 1 => Reuse::NotStarted,
+                b"slow" => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Reuse::Clean
+                }
+                _ => {
+                    tokio::task::yield_now().await;
+                    Reuse::Clean
+                }
+            };
+            let duration = if invocation.payload == "slow" {
+                Duration::from_millis(50)
+            } else {
+                Duration::from_micros(5)
+            };
+            let outcome = Outcome::Returned(Bytes::from(self.number.to_string()));
+            Finished {
+                outcome,
+                duration,
+                max_memory_mb: 1,
+                reuse,
+            }
+        }
+    }
+
+    impl Drop for Actor {
+        fn drop(&mut self) {
+            *lock(&self.alive) -= 1;
+        }
+    }
+
+    fn spec(name: &str, revision: u64) -> Arc<EnvironmentSpec> {
+        let config = FunctionConfig {
+            name: FunctionName::new(name).unwrap(),
+            description: String::new(),
+            code: "/f.mjs".into(),
+            handler: "f.handler".into(),
+            runtime: "nodejs22.x".into(),
+            timeout: Duration::from_secs(3),
+            memory_mb: 128,
+            ephemeral_storage_mb: 512,
+            env: Default::default(),
+            allow: Allow::default(),
+            reserved_concurrency: None,
+            asynchronous: AsyncConfig::default(),
+            log_format: LogFormat::Text,
+        };
+        Arc::new(EnvironmentSpec {
+            config: Arc::new(config),
+            version: Qualifier::Latest,
+            revision,
+        })
+    }
+
+    /// Which environment ran it, and whether that was a cold start.
+    async fn run(pool: &Pool, spec: &Arc<EnvironmentSpec>, payload: &'static str) -> (String, bool) {
+        let invocation = Invocation {
+            request_id: RequestId::from_text("r"),
+            payload: Bytes::from_static(payload.as_bytes()),
+            invoked_arn: String::new(),
+            client_context: None,
+            trace: None,
+        };
+        let report = pool.run(spec, &invocation, &mut LogSink::new(None)).await.unwrap();
+        let Outcome::Returned(number) = report.outcome else {
+            panic!("{:?}", report.outcome)
+        };
+        (
+            String::from_utf8(number.to_vec()).unwrap(),
+            report.usage.init != InitKind::Warm,
+        )
+    }
+
+    fn pool(max_idle: usize) -> (Pool, Arc<Mutex<i32>>) {
+        let executor = Scripted::default();
+        let alive = executor.alive.clone();
+        (Pool::new(Arc::new(executor), Duration::from_secs(60), max_idle), alive)
+    }
+
+    fn told(number: u32, cold: bool) -> (String, bool) {
+        (number.to_string(), cold)
+    }
+
+    #[tokio::test]
+    async fn a_clean_environment_is_reused_by_its_own_function_and_revision_only() {
+        let (pool, _) = pool(8);
+        assert_eq!(run(&pool, &spec("f", 1), "x").await, told(1, true));
+        assert_eq!(run(&pool, &spec("f", 1), "x").await, told(1, false));
+        assert_eq!(run(&pool, &spec("g", 1), "x").await, told(2, true));
+        assert_eq!(
+            run(&pool, &spec("f", 2), "x").await,
+            told(3, true),
+            "old code must not serve a new revision"
+        );
+        assert_eq!(run(&pool, &spec("f", 1), "x").await, told(1, false));
+        assert_eq!(pool.stats(), PoolStats { idle: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_dirty_environment_is_ended_and_one_found_dead_costs_nothing_but_itself() {
+        let (pool, alive) = pool(8);
+        assert_eq!(run(&pool, &spec("f", 1), "x").await, told(1, true));
+        assert_eq!(
+            run(&pool, &spec("f", 1), "found dead").await,
+            told(2, true),
+            "it ran elsewhere, once"
+        );
+        assert_eq!(run(&pool, &spec("f", 1), "dirty").await, told(2, false));
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 0 }, 0));
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may_and_none_for_ever() {
+        let (pool, alive) = pool(2);
+        for name in ["a", "b", "c"] {
+            run(&pool, &spec(name, 1), "x").await;
+        }
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 2 }, 2));
+        assert_eq!(
+            run(&pool, &spec("a", 1), "x").await,
+            told(4, true),
+            "the one that waited longest was ended"
+        );
+
+        let old = Pool::new(Arc::new(Scripted::default()), Duration::from_millis(20), 8);
+        run(&old, &spec("f", 1), "x").await;
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while old.stats().idle > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn slow_invocations_run_side_by_side_and_short_ones_share() {
+        let (pool, alive) = pool(64);
+        let f = spec("f", 1);
+        // The first ones tell how long it takes.
+        for _ in 0..4 {
+            run(&pool, &f, "slow").await;
+        }
+        let many = || futures_util::future::join_all((0..12).map(|_| run(&pool, &f, "slow")));
+        many().await;
+        assert_eq!(*lock(&alive), 12, "each has an environment of its own");
+
+        let g = spec("g", 1);
+        run(&pool, &g, "x").await;
+        futures_util::future::join_all((0..100).map(|_| run(&pool, &g, "x"))).await;
+        let short = *lock(&alive) - 12;
+        assert!(short < 50, "{short} environments for 100 short invocations");
+    }
 }
