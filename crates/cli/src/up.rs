@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_manifest::Manifest;
+use hikigane_model::FunctionConfig;
 use hikigane_trigger::{Clock, TriggerPlugin};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +59,8 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
 struct Summary {
     path: PathBuf,
     functions: Vec<String>,
+    /// A function that most likely runs with an empty event: one that a schedule runs, or nothing; else the first.
+    example: Option<String>,
 }
 
 impl Summary {
@@ -66,9 +69,22 @@ impl Summary {
             .functions
             .iter()
             .map(|function| function.name.to_string())
-            .collect();
+            .collect::<Vec<_>>();
+        let needs_no_event = |function: &&FunctionConfig| {
+            let mut bindings = manifest
+                .bindings
+                .iter()
+                .filter(|binding| binding.function == function.name);
+            bindings.all(|binding| binding.kind == "schedule")
+        };
+        let example = manifest
+            .functions
+            .iter()
+            .find(needs_no_event)
+            .or(manifest.functions.first());
         Self {
             path: manifest.path.clone(),
+            example: example.map(|function| function.name.to_string()),
             functions,
         }
     }
@@ -109,7 +125,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         format!(" --endpoint {}", server.address)
     };
     writeln!(out, "\nTry next, in another terminal:")?;
-    if let Some(function) = summary.functions.first() {
+    if let Some(function) = &summary.example {
         writeln!(out, "  hikigane invoke {function} --log{here}")?;
     }
     if let Some(gateway) = server.announcements.iter().find(|line| line.label == "gateway") {

@@ -178,7 +178,7 @@ async fn the_content_type_decides_between_text_and_base64() {
 
 #[tokio::test]
 async fn a_chunked_body_is_whole_for_the_function() {
-    let request = "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nt: 1\r\n\r\n";
+    let request = "POST / HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nt: 1\r\n\r\n";
     let event = event_of("POST /", request).await;
     assert_eq!(event["body"], "abcdefg");
     assert_eq!(event["headers"]["content-length"], "7");

@@ -228,7 +228,7 @@ async fn a_client_that_expects_it_is_told_to_continue() {
     let gateway = Gateway::with(Script::Echo).await;
     let mut client = gateway.client().await;
     client
-        .send("POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
+        .send("POST / HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
         .await;
     assert_eq!(client.head().await.unwrap().status, 100);
     client.send("hello").await;
@@ -281,7 +281,7 @@ async fn a_body_over_the_limit_is_refused() {
     let mut client = gateway.client().await;
     client
         .send(format!(
-            "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {SYNC_PAYLOAD}\r\n\r\n"
+            "POST / HTTP/1.1\r\nhost: h\r\ncontent-type: text/plain\r\ncontent-length: {SYNC_PAYLOAD}\r\n\r\n"
         ))
         .await;
     client.send(vec![b'x'; SYNC_PAYLOAD]).await;
