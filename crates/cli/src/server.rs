@@ -153,7 +153,7 @@ impl Server {
         // Events that are still leased go back to the queue when the store is opened again.
         self.store.close().await;
         // Environments that are still warm end with this process; their directories are nobody's any more.
-        let _ = std::fs::remove_dir_all(&self.tmp);
+        hikigane_executor::sweep(&self.tmp);
         failure.map_or(Ok(()), Err)
     }
 }
@@ -169,8 +169,6 @@ fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -
 
 /// Worker processes of this very program.
 pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) -> anyhow::Result<ProcessExecutor> {
-    // What an earlier server left behind when it was killed.
-    let _ = std::fs::remove_dir_all(&tmp_root);
     let env: HashMap<String, String> = endpoint
         .map(|address| ("AWS_ENDPOINT_URL".to_owned(), format!("http://{address}")))
         .into_iter()

@@ -13,5 +13,5 @@ mod spec;
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
 pub use log::{LiveLog, LogSink, PlatformLog};
 pub use pool::{Pool, PoolStats};
-pub use process::{ProcessExecutor, ProcessSettings};
+pub use process::{ProcessExecutor, ProcessSettings, sweep};
 pub use spec::{EnvironmentSpec, WorkerInit};

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,6 +64,8 @@ impl ProcessExecutor {
     /// An executor; begins to make its spare workers. Must be called inside a tokio runtime.
     pub fn new(settings: ProcessSettings) -> io::Result<Self> {
         std::fs::create_dir_all(&settings.tmp_root)?;
+        // What an earlier server left behind when it was killed.
+        sweep(&settings.tmp_root);
         let nursery = Nursery::start(settings.command.clone())?;
         let shared = Arc::new(Shared {
             settings,
@@ -530,6 +532,22 @@ impl Nursery {
     }
 }
 
+/// Removes the environments' directories from below `tmp_root`. Only those: the directory may be one that others use, too.
+pub fn sweep(tmp_root: &Path) {
+    let is_id = |name: &str| {
+        name.len() == 36
+            && name.char_indices().all(|(at, c)| match at {
+                8 | 13 | 18 | 23 => c == '-',
+                _ => c.is_ascii_hexdigit(),
+            })
+    };
+    for entry in std::fs::read_dir(tmp_root).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_id) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn spawn((program, arguments): &(PathBuf, Vec<String>)) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let child = Command::new(program)
@@ -547,4 +565,29 @@ fn spawn((program, arguments): &(PathBuf, Vec<String>)) -> io::Result<(Child, Ow
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_the_directories_of_environments_are_swept() {
+        let root = tempfile::tempdir().unwrap();
+        let mine = root.path().join(hikigane_model::RequestId::random().as_str());
+        std::fs::create_dir_all(mine.join("deep")).unwrap();
+        let others = ["notes.txt", "0123", "zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"].map(|name| root.path().join(name));
+        for other in &others {
+            std::fs::create_dir(other).unwrap();
+        }
+        sweep(root.path());
+        assert!(!mine.exists());
+        assert!(
+            others.iter().all(|other| other.exists()),
+            "what others keep there must stay"
+        );
+        sweep(&root.path().join("missing"));
+    }
 }
