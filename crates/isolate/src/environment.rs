@@ -165,7 +165,7 @@ impl JsEnvironment {
             json: error_json("Runtime.InvalidPermissions", &message),
             reusable: false,
         })?;
-        self.loader.set_scope(&init.root, permissions.clone());
+        self.loader.set_scope(init, permissions.clone());
         self.runtime
             .op_state()
             .borrow_mut()

@@ -5,10 +5,13 @@
 
 mod environment;
 mod extensions;
+mod files;
 mod memory;
 mod modules;
 mod permissions;
+mod require;
 mod sandbox;
+mod scope;
 mod snapshot;
 mod worker;
 
