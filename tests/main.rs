@@ -9,5 +9,7 @@ mod durability;
 mod functions;
 mod house;
 mod isolation;
+mod npm;
+mod resolution;
 mod smoke;
 mod triggers;
