@@ -12,4 +12,5 @@ mod isolation;
 mod npm;
 mod resolution;
 mod smoke;
+mod tls;
 mod triggers;
