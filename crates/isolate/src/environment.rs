@@ -41,10 +41,20 @@ pub struct Failure {
 }
 
 /// What a call into JavaScript gave so far.
-enum Step {
+pub enum Step {
+    /// A result, as JSON text.
     Returned(Bytes),
+    /// Lambda's error JSON.
     Threw(Bytes),
+    /// Nothing yet: the event loop has to turn.
     Pending(v8::Global<v8::Promise>),
+}
+
+impl Step {
+    /// Whether the call waits for something.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending(_))
+    }
 }
 
 impl JsEnvironment {
@@ -190,17 +200,16 @@ impl JsEnvironment {
         })
     }
 
-    /// Runs the handler once. Returns the result as JSON text.
-    pub async fn invoke(&mut self, frame: &InvokeFrame) -> Result<Bytes, Failure> {
-        let step = self.call(&self.entry.invoke.clone(), |scope, arguments| {
+    /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end.
+    pub fn invoke(&mut self, frame: &InvokeFrame) -> Step {
+        self.call(&self.entry.invoke.clone(), |scope, arguments| {
             arguments.push(text(scope, &frame.payload));
             arguments.push(text(scope, frame.request_id.as_bytes()));
             arguments.push(text(scope, frame.invoked_arn.as_bytes()));
             arguments.push(v8::Number::new(scope, frame.deadline_ms as f64).into());
             arguments.push(text(scope, frame.client_context.as_bytes()));
             arguments.push(text(scope, frame.trace.as_bytes()));
-        });
-        self.finish(step).await
+        })
     }
 
     /// Calls a function of `lambda.js` and lets the microtasks run: a plain async handler is done then, without the event loop.
@@ -230,12 +239,23 @@ impl JsEnvironment {
         Step::Pending(v8::Global::new(scope, promise))
     }
 
+    /// The result of a call that is over: JSON text. A handler whose promise is still pending has not ended in order.
+    pub fn end(&mut self, step: Step) -> Result<Bytes, Failure> {
+        match step {
+            Step::Returned(bytes) => self.checked(Ok(bytes)),
+            Step::Threw(json) => self.checked(Err(json)),
+            Step::Pending(_) => {
+                // What the runtime client reports when Node.js exits with the handler's promise still pending.
+                let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
+                Err(Failure { json, reusable: false })
+            }
+        }
+    }
+
     /// Drives the event loop until the call is over.
-    async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
-        let promise = match step {
-            Step::Returned(bytes) => return self.checked(Ok(bytes)),
-            Step::Threw(json) => return self.checked(Err(json)),
-            Step::Pending(promise) => promise,
+    pub async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
+        let Step::Pending(promise) = step else {
+            return self.end(step);
         };
         loop {
             let turn = std::future::poll_fn(|cx| {
@@ -254,9 +274,7 @@ impl JsEnvironment {
             })
             .await;
             match turn {
-                Turn::Settled(Step::Returned(bytes)) => return self.checked(Ok(bytes)),
-                Turn::Settled(Step::Threw(json)) => return self.checked(Err(json)),
-                Turn::Settled(Step::Pending(_)) => {}
+                Turn::Settled(step) => return self.end(step),
                 Turn::Rejected => return self.checked(Err(Bytes::new())),
                 Turn::Uncaught(error) => {
                     return Err(Failure {
@@ -265,11 +283,7 @@ impl JsEnvironment {
                     });
                 }
                 Turn::Drained if self.drained() => {}
-                Turn::Drained => {
-                    // What the runtime client reports when Node.js exits with the handler's promise still pending.
-                    let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
-                    return Err(Failure { json, reusable: false });
-                }
+                Turn::Drained => return self.end(Step::Pending(promise)),
             }
         }
     }

@@ -5,20 +5,21 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use deno_core::JsRuntime;
-use hikigane_executor::WorkerInit;
-use hikigane_executor::frames::{FromWorker, ToWorker};
+use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
+use hikigane_executor::{Tickets, WorkerInit};
 
-use crate::environment::JsEnvironment;
+use crate::environment::{Failure, JsEnvironment};
 use crate::extensions::Printer;
 use crate::memory;
 
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
 
-/// Runs a worker over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
+/// Runs a worker over the socket on standard input, with the tickets on standard output, until the server closes it. Must be the first thing that happens in the process.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn worker_main() -> Result<(), String> {
@@ -26,7 +27,7 @@ pub fn worker_main() -> Result<(), String> {
     // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
     let _ = rustix::thread::set_name(c"hikigane-worker");
     JsRuntime::init_platform(None);
-    let socket = take_socket()?;
+    let (socket, tickets) = take_descriptors()?;
     memory::tell_end_to(socket.as_raw_fd());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -35,6 +36,7 @@ pub fn worker_main() -> Result<(), String> {
     let mut link = Link {
         socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)),
         input: socket,
+        tickets,
         buffer: BytesMut::with_capacity(16 * 1024),
         out: Vec::new(),
     };
@@ -61,26 +63,35 @@ pub fn worker_main() -> Result<(), String> {
                     }
                 }
             }
-            Some(ToWorker::Invoke(frame)) => match tokio.block_on(environment.invoke(&frame)) {
-                Ok(payload) => link.send(&FromWorker::Returned {
+            Some(ToWorker::Invoke(frame)) => {
+                if !link.tickets.draw().map_err(|error| error.to_string())? {
+                    link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
+                    continue;
+                }
+                let begun = Instant::now();
+                let step = environment.invoke(&frame);
+                let waited = step.is_pending();
+                let result = if waited {
+                    tokio.block_on(environment.finish(step))
+                } else {
+                    environment.end(step)
+                };
+                let run = Ran {
                     nonce: frame.nonce,
+                    micros: begun.elapsed().as_micros() as u64,
+                    waited,
                     max_rss_kib: max_rss_kib(),
-                    payload,
-                })?,
-                Err(failure) => {
-                    let reusable = failure.reusable;
-                    let (nonce, max_rss_kib) = (frame.nonce, max_rss_kib());
-                    link.send(&FromWorker::Failed {
-                        nonce,
-                        max_rss_kib,
-                        reusable,
-                        error: failure.json,
-                    })?;
-                    if !reusable {
-                        return Ok(());
+                };
+                match result {
+                    Ok(payload) => link.send(&FromWorker::Returned { run, payload })?,
+                    Err(Failure { json: error, reusable }) => {
+                        link.send(&FromWorker::Failed { run, reusable, error })?;
+                        if !reusable {
+                            return Ok(());
+                        }
                     }
                 }
-            },
+            }
         }
     }
 }
@@ -89,6 +100,7 @@ pub fn worker_main() -> Result<(), String> {
 struct Link {
     socket: Rc<RefCell<UnixStream>>,
     input: UnixStream,
+    tickets: Tickets,
     buffer: BytesMut,
     out: Vec<u8>,
 }
@@ -142,10 +154,12 @@ impl Link {
     }
 }
 
-/// Moves the socket from standard input to a number of its own, and gives user code three empty standard streams.
-fn take_socket() -> Result<UnixStream, String> {
+/// Moves the socket from standard input and the tickets from standard output to numbers of their own, and gives user code three empty
+/// standard streams.
+fn take_descriptors() -> Result<(UnixStream, Tickets), String> {
     let error = |error: &dyn std::fmt::Display| format!("a worker is started by `hikigane up` only: {error}");
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
+    let tickets = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 3).map_err(|e| error(&e))?;
     let null = rustix::fs::open(
         "/dev/null",
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
@@ -153,9 +167,10 @@ fn take_socket() -> Result<UnixStream, String> {
     )
     .map_err(|e| error(&e))?;
     rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
+    rustix::stdio::dup2_stdout(&null).map_err(|e| error(&e))?;
     let socket = UnixStream::from(socket);
     socket.local_addr().map_err(|e| error(&e))?;
-    Ok(socket)
+    Ok((socket, Tickets::new(tickets)))
 }
 
 /// Ends this process when the server ends, even in the middle of an endless loop. A server that ended before this call has closed
