@@ -27,6 +27,10 @@ use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
 /// How long a fresh worker may take until it is ready.
 const BOOT: Duration = Duration::from_secs(20);
 
+/// How long the place of a worker that was taken from stock stays empty: to start another takes all of a processor that the
+/// invocation which took it needs now.
+const RESTOCK: Duration = Duration::from_millis(10);
+
 /// How worker processes are made.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
@@ -70,14 +74,14 @@ impl ProcessExecutor {
             nursery,
             stock: Mutex::default(),
         });
-        shared.restock();
+        shared.restock(Duration::ZERO);
         Ok(Self { shared })
     }
 }
 
 impl Shared {
-    /// Makes, in the background, as many spare workers as are missing.
-    fn restock(self: &Arc<Self>) {
+    /// Makes, in the background and after `delay`, as many spare workers as are missing.
+    fn restock(self: &Arc<Self>, delay: Duration) {
         let missing = {
             let mut stock = lock(&self.stock);
             let missing = self.settings.spares.saturating_sub(stock.spares.len() + stock.booting);
@@ -87,6 +91,7 @@ impl Shared {
         for _ in 0..missing {
             let weak = Arc::downgrade(self);
             tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
                 let worker = shared.boot().await;
                 let mut stock = lock(&shared.stock);
@@ -100,7 +105,7 @@ impl Shared {
     /// A worker that is ready for its function: from stock, or fresh.
     async fn generic(self: &Arc<Self>) -> Result<Worker, StartError> {
         let spare = lock(&self.stock).spares.pop_front();
-        self.restock();
+        self.restock(RESTOCK);
         match spare {
             Some(worker) if worker.is_alive() => Ok(worker),
             _ => self.boot().await,
