@@ -17,8 +17,8 @@ use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSin
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The hidden first argument that makes this program a worker.
-pub const WORKER: &str = "worker";
+/// The hidden first argument that makes this program the one that workers are forked from.
+pub const ZYGOTE: &str = "zygote";
 
 /// Generic workers kept in stock.
 const SPARES: usize = 2;
@@ -174,7 +174,7 @@ pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) 
         .into_iter()
         .collect();
     ProcessExecutor::new(ProcessSettings {
-        command: (PathBuf::from("/proc/self/exe"), vec![WORKER.to_owned()]),
+        command: (PathBuf::from("/proc/self/exe"), vec![ZYGOTE.to_owned()]),
         spares,
         tmp_root: std::path::absolute(&tmp_root)?,
         env: env.into_iter().collect(),

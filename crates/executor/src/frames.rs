@@ -44,7 +44,10 @@ pub struct InvokeFrame {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromWorker {
     /// The worker waits for [`ToWorker::Init`].
-    Ready,
+    Ready {
+        /// Its process.
+        pid: u32,
+    },
     /// The function is loaded.
     Loaded {
         /// Most memory held so far, KiB.
@@ -230,7 +233,7 @@ impl FromWorker {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Ready => put(out, READY, |_| ()),
+            Self::Ready { pid } => put(out, READY, |out| out.put_u32_le(*pid)),
             Self::Loaded { max_rss_kib } => put(out, LOADED, |out| out.put_u32_le(*max_rss_kib)),
             Self::LoadFailed { max_rss_kib, error } => put(out, LOAD_FAILED, |out| {
                 out.put_u32_le(*max_rss_kib);
@@ -261,7 +264,11 @@ impl FromWorker {
                 .map_err(|_| FrameError("a result without memory use"))
         };
         Ok(Some(match kind {
-            READY => Self::Ready,
+            READY => Self::Ready {
+                pid: body
+                    .try_get_u32_le()
+                    .map_err(|_| FrameError("a worker without a process"))?,
+            },
             LOADED => Self::Loaded {
                 max_rss_kib: rss(&mut body)?,
             },
@@ -320,7 +327,7 @@ mod tests {
     fn from_worker() -> impl Strategy<Value = FromWorker> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from);
         prop_oneof![
-            Just(FromWorker::Ready),
+            any::<u32>().prop_map(|pid| FromWorker::Ready { pid }),
             Just(FromWorker::OutOfMemory),
             any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),

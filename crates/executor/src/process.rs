@@ -1,8 +1,7 @@
 //! The executor whose environments are child processes.
 //!
-//! A worker is the same binary, started with the hidden command `worker`, an empty environment and one end of a socket
-//! pair as its standard input. It comes up generic (V8 started, isolate made) and waits; one frame makes it the
-//! environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
+//! Workers are forked from a zygote: the same binary, started with a hidden command and an empty environment. A worker comes up generic
+//! (V8 started, isolate made) and waits; one frame makes it the environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,14 +26,13 @@ use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
 /// How long a fresh worker may take until it is ready.
 const BOOT: Duration = Duration::from_secs(20);
 
-/// How long the place of a worker that was taken from stock stays empty: to start another takes all of a processor that the
-/// invocation which took it needs now.
+/// How long the place of a worker that was taken from stock stays empty: the invocation which took it needs the processors now.
 const RESTOCK: Duration = Duration::from_millis(10);
 
 /// How worker processes are made.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
-    /// The program and its arguments.
+    /// The program of the zygote and its arguments.
     pub command: (PathBuf, Vec<String>),
     /// Generic workers kept in stock.
     pub spares: usize,
@@ -116,15 +114,9 @@ impl Shared {
         let host = |what: &str, error: &dyn std::fmt::Display| {
             StartError::Host(format!("cannot {what} a worker process: {error}"))
         };
-        let mut worker = Worker::start(&self.nursery)
-            .await
-            .map_err(|error| host("start", &error))?;
-        match timeout_at(Instant::now() + BOOT, worker.next()).await {
-            Ok(Some(FromWorker::Ready)) => Ok(worker),
-            Ok(_) => Err(host(
-                "start",
-                &format!("it ended with {}", describe(worker.process.end().await)),
-            )),
+        let worker = Worker::start(&self.nursery);
+        match timeout_at(Instant::now() + BOOT, worker).await {
+            Ok(worker) => worker.map_err(|error| host("start", &error)),
             Err(_) => Err(host("start", &"it was not ready in time")),
         }
     }
@@ -255,14 +247,6 @@ impl Executor for ProcessExecutor {
                 max_memory_mb: 0,
             }),
         }
-    }
-}
-
-fn describe(reason: CrashReason) -> String {
-    match reason {
-        CrashReason::Exit(status) => format!("exit status {status}"),
-        CrashReason::Signal(signal) => format!("signal {signal}"),
-        CrashReason::OutOfMemory => "no memory left".into(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
 pub struct JsEnvironment {
+    platform: v8::SharedRef<v8::Platform>,
     runtime: JsRuntime,
     loader: Rc<Loader>,
     buffers: Arc<Buffers>,
@@ -58,8 +59,8 @@ impl Step {
 }
 
 impl JsEnvironment {
-    /// A generic environment: it knows no function and may touch nothing. Must be called inside a tokio runtime.
-    pub fn new(printer: Printer) -> Result<Self, String> {
+    /// A generic environment: it knows no function and may touch nothing. `platform` is the one that V8 was started with.
+    pub fn new(platform: v8::SharedRef<v8::Platform>) -> Result<Self, String> {
         let (loader, node) = modules::make();
         let buffers = Buffers::new(memory::START);
         let runtime = JsRuntime::new(RuntimeOptions {
@@ -105,12 +106,26 @@ impl JsEnvironment {
             let mut state = state.borrow_mut();
             state.put::<PermissionsContainer>(crate::permissions::none());
             state.put(Arc::new(deno_features::FeatureChecker::default()));
-            state.put(printer);
         }
-        Self::enter(runtime, loader, buffers)
+        Self::enter(platform, runtime, loader, buffers)
     }
 
-    fn enter(mut runtime: JsRuntime, loader: Rc<Loader>, buffers: Arc<Buffers>) -> Result<Self, String> {
+    /// Sends what the function logs to `printer`.
+    pub fn print_to(&mut self, printer: Printer) {
+        self.runtime.op_state().borrow_mut().put(printer);
+    }
+
+    /// Collects all garbage: what is left is what copies of this process share.
+    pub fn settle(&mut self) {
+        self.runtime.v8_isolate().low_memory_notification();
+    }
+
+    fn enter(
+        platform: v8::SharedRef<v8::Platform>,
+        mut runtime: JsRuntime,
+        loader: Rc<Loader>,
+        buffers: Arc<Buffers>,
+    ) -> Result<Self, String> {
         let heap_limit = Rc::new(std::cell::Cell::new(memory::START));
         let limit = heap_limit.clone();
         runtime.add_near_heap_limit_callback(move |current, _| {
@@ -158,6 +173,7 @@ impl JsEnvironment {
             entry
         };
         Ok(Self {
+            platform,
             runtime,
             loader,
             buffers,
@@ -259,6 +275,7 @@ impl JsEnvironment {
         };
         loop {
             let turn = std::future::poll_fn(|cx| {
+                self.run_tasks();
                 let polled = self.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
                 if let Some(step) = self.look(&promise) {
                     return Poll::Ready(Turn::Settled(step));
@@ -282,7 +299,7 @@ impl JsEnvironment {
                         reusable: false,
                     });
                 }
-                Turn::Drained if self.drained() => {}
+                Turn::Drained if self.run_tasks() || self.drained() => {}
                 Turn::Drained => return self.end(Step::Pending(promise)),
             }
         }
@@ -297,6 +314,15 @@ impl JsEnvironment {
             });
         }
         result.map_err(|json| Failure { json, reusable: true })
+    }
+
+    /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.
+    fn run_tasks(&mut self) -> bool {
+        let mut some = false;
+        while v8::Platform::pump_message_loop(&self.platform, self.runtime.v8_isolate(), false) {
+            some = true;
+        }
+        some
     }
 
     fn look(&mut self, promise: &v8::Global<v8::Promise>) -> Option<Step> {

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use deno_core::JsRuntime;
 use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
 
@@ -19,15 +18,10 @@ use crate::memory;
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
 
-/// Runs a worker over the socket on standard input, with the tickets on standard output, until the server closes it. Must be the first thing that happens in the process.
+/// Runs a worker over its socket until the server closes it.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
-pub fn worker_main() -> Result<(), String> {
-    die_with_parent()?;
-    // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
-    let _ = rustix::thread::set_name(c"hikigane-worker");
-    JsRuntime::init_platform(None);
-    let (socket, tickets) = take_descriptors()?;
+pub fn live(mut environment: JsEnvironment, socket: UnixStream, tickets: Tickets) -> Result<(), String> {
     memory::tell_end_to(socket.as_raw_fd());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -42,8 +36,10 @@ pub fn worker_main() -> Result<(), String> {
     };
 
     let _context = tokio.enter();
-    let mut environment = JsEnvironment::new(link.printer())?;
-    link.send(&FromWorker::Ready)?;
+    environment.print_to(link.printer());
+    link.send(&FromWorker::Ready {
+        pid: std::process::id(),
+    })?;
     loop {
         match link.receive()? {
             None => return Ok(()),
@@ -152,32 +148,6 @@ impl Link {
             }
         }
     }
-}
-
-/// Moves the socket from standard input and the tickets from standard output to numbers of their own, and gives user code three empty
-/// standard streams.
-fn take_descriptors() -> Result<(UnixStream, Tickets), String> {
-    let error = |error: &dyn std::fmt::Display| format!("a worker is started by `hikigane up` only: {error}");
-    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
-    let tickets = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 3).map_err(|e| error(&e))?;
-    let null = rustix::fs::open(
-        "/dev/null",
-        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|e| error(&e))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
-    rustix::stdio::dup2_stdout(&null).map_err(|e| error(&e))?;
-    let socket = UnixStream::from(socket);
-    socket.local_addr().map_err(|e| error(&e))?;
-    Ok((socket, Tickets::new(tickets)))
-}
-
-/// Ends this process when the server ends, even in the middle of an endless loop. A server that ended before this call has closed
-/// the socket, which ends the worker, too.
-fn die_with_parent() -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(|error| error.to_string())
 }
 
 /// The most memory this process ever held, KiB.
