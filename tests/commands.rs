@@ -270,11 +270,11 @@ fn a_wrong_command_line_is_exit_code_two_and_help_says_what_there_is() {
 }
 
 #[test]
-fn the_worker_command_is_not_for_people() {
-    let done = ended(command(&["worker"]).stdin(Stdio::null()).output().unwrap());
+fn the_zygote_command_is_not_for_people() {
+    let done = ended(command(&["zygote"]).stdin(Stdio::null()).output().unwrap());
     assert_eq!(done.code, Some(1));
     assert!(
-        done.error.contains("a worker is started by `hikigane up` only"),
+        done.error.contains("workers are started by `hikigane up` only"),
         "{}",
         done.error
     );

@@ -1012,9 +1012,9 @@ fn thirty_deaths_leave_no_process_and_no_directory() {
             });
         }
     });
-    // What is left: the neighbour's environment, and the two workers in stock, which have no directory yet.
+    // What is left: the zygote, the neighbour's environment, and the two workers in stock, which have no directory yet.
     wait_for("the dead to be buried", || {
-        (children(server.pid()).len() <= 3 && entries(&tmp) <= 1).then_some(())
+        (children(server.pid()).len() <= 4 && entries(&tmp) <= 1).then_some(())
     });
     ask_neighbour(&server, 1);
     let workers = children(server.pid());
@@ -1055,4 +1055,56 @@ fn workers_end_with_a_server_that_is_killed() {
         };
         workers.iter().all(gone).then_some(())
     });
+}
+
+#[test]
+fn a_thousand_kills_leave_no_process_no_socket_and_no_directory() {
+    const CLIENTS: usize = 8;
+    let (project, server) = serve(&[
+        NEIGHBOUR,
+        (
+            "die",
+            "handler: index.handler, timeout: 30s",
+            &[(
+                "index.mjs",
+                "export const handler = async ({ how }) => how === 'abort' ? process.abort() : process.exit(how);",
+            )],
+        ),
+    ]);
+    let descriptors = || entries(Path::new(&format!("/proc/{}/fd", server.pid())));
+    let left = || {
+        (
+            children(server.pid()).len(),
+            descriptors(),
+            entries(&project.join(".hikigane/tmp")),
+        )
+    };
+    ask_neighbour(&server, 0);
+    let before = wait_for("the stock to be full", || Some(left()).filter(|left| left.0 >= 4));
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let server = &server;
+            scope.spawn(move || {
+                for n in 0..1_000 / CLIENTS {
+                    let event = if (n + client) % 2 == 0 {
+                        json!({ "how": "abort" })
+                    } else {
+                        json!({ "how": n })
+                    };
+                    assert_eq!(
+                        error_of(&invoke(server.endpoint(), "die", &event.to_string())).0,
+                        "Runtime.ExitError"
+                    );
+                }
+            });
+        }
+    });
+    ask_neighbour(&server, 1);
+    wait_for("all to be as before", || (left() <= before).then_some(()));
+    assert!(
+        descriptors() <= before.1,
+        "{} descriptors before, {} after",
+        before.1,
+        descriptors()
+    );
 }

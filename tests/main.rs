@@ -12,3 +12,4 @@ mod house;
 mod isolation;
 mod smoke;
 mod triggers;
+mod zygote;
