@@ -4,6 +4,7 @@
 
 mod support;
 
+mod cage;
 mod commands;
 mod durability;
 mod functions;

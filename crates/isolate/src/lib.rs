@@ -3,12 +3,16 @@
 //! [`worker_main`] is the whole life of a worker process: V8 is started, an isolate is made from the snapshot, one function is loaded into it,
 //! and invocations are run one after another, until the server closes the socket.
 
+mod cage;
 mod environment;
 mod extensions;
 mod memory;
 mod modules;
+mod mounts;
+mod net;
 mod permissions;
 mod sandbox;
+mod seccomp;
 mod snapshot;
 mod worker;
 

@@ -11,6 +11,7 @@ use deno_core::JsRuntime;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::{FromWorker, ToWorker};
 
+use crate::cage::Cage;
 use crate::environment::JsEnvironment;
 use crate::extensions::Printer;
 use crate::memory;
@@ -22,6 +23,8 @@ const OVERHEAD: usize = 384 * 1024 * 1024;
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn worker_main() -> Result<(), String> {
+    // First of all: only a process of one thread can enter.
+    let mut cage = Cage::enter().ok();
     die_with_parent()?;
     // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
     let _ = rustix::thread::set_name(c"hikigane-worker");
@@ -46,9 +49,9 @@ pub fn worker_main() -> Result<(), String> {
         match link.receive()? {
             None => return Ok(()),
             Some(ToWorker::Init(json)) => {
-                let init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+                let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&init)) {
+                match tokio.block_on(environment.load(&mut init, cage.take())) {
                     Ok(()) => link.send(&FromWorker::Loaded {
                         max_rss_kib: max_rss_kib(),
                     })?,
