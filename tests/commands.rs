@@ -491,9 +491,9 @@ fn only_loopback_is_listened_on() {
 
 #[test]
 fn the_second_signal_ends_at_once() {
-    let slow = "import fs from 'node:fs'; export const handler = async () => { fs.writeFileSync('out/begun', ''); await new Promise((done) => setTimeout(done, 50000)); };";
+    let slow = "import fs from 'node:fs'; export const handler = async () => { fs.writeFileSync(`${process.env.OUT}/begun`, ''); await new Promise((done) => setTimeout(done, 50000)); };";
     let project = Project::new(
-        "functions:\n  slow: { code: ./slow.mjs, timeout: 60s, allow: { write: [./out] } }\n",
+        "functions:\n  slow: { code: ./slow.mjs, timeout: 60s, env: { OUT: \"${dir}/out\" }, allow: { write: [./out] } }\n",
         &[("slow.mjs", slow)],
     );
     project.mkdir("out");

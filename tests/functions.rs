@@ -397,7 +397,23 @@ fn the_environment_is_lambdas_and_the_functions_own() {
     ] {
         assert_eq!(env[name], value, "{name}");
     }
-    assert_eq!(env["LAMBDA_TASK_ROOT"], project.path().to_str().unwrap());
+    for (name, value) in [
+        ("LAMBDA_TASK_ROOT", "/var/task"),
+        ("PWD", "/var/task"),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ("AWS_LAMBDA_RUNTIME_API", "169.254.100.1:9001"),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
+        ("AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1:2000"),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1"),
+        ("_AWS_XRAY_DAEMON_PORT", "2000"),
+        ("SHLVL", "0"),
+        (
+            "NODE_PATH",
+            "/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task",
+        ),
+    ] {
+        assert_eq!(env[name], value, "{name}");
+    }
     assert_eq!(env["AWS_REGION"], env["AWS_DEFAULT_REGION"]);
     for name in [
         "AWS_ACCESS_KEY_ID",

@@ -5,6 +5,7 @@
 mod support;
 
 mod ahead;
+mod cage;
 mod commands;
 mod durability;
 mod functions;

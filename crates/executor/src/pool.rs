@@ -385,6 +385,7 @@ mod tests {
             name: FunctionName::new(name).unwrap(),
             description: String::new(),
             code: "/f.mjs".into(),
+            layers: Vec::new(),
             handler: "f.handler".into(),
             runtime: "nodejs22.x".into(),
             timeout: Duration::from_secs(3),

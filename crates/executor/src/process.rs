@@ -38,8 +38,8 @@ pub struct ProcessSettings {
     pub spares: usize,
     /// Where the environments' own `/tmp` directories are made.
     pub tmp_root: PathBuf,
-    /// Added to every function's environment unless it sets the same name itself (`AWS_ENDPOINT_URL` ..).
-    pub env: Vec<(String, String)>,
+    /// Where the server's own endpoint listens: every function's `AWS_ENDPOINT_URL`, unless it sets another.
+    pub endpoint: Option<std::net::SocketAddr>,
 }
 
 /// Runs each environment in a process of its own.
@@ -139,22 +139,26 @@ impl Shared {
             hikigane_model::RequestId::random().as_str().replace('-', "")
         );
         let log_group = format!("/aws/lambda/{}", config.name);
-        let mut env = crate::spec::lambda_environment(spec, &root, &log_group, &log_stream);
-        for (name, value) in &self.settings.env {
-            env.entry(name.clone()).or_insert_with(|| value.clone());
+        let mut env = crate::spec::lambda_environment(spec, &log_group, &log_stream);
+        if let Some(endpoint) = self.settings.endpoint {
+            env.entry("AWS_ENDPOINT_URL".to_owned())
+                .or_insert_with(|| format!("http://{endpoint}"));
         }
         WorkerInit {
             function: config.name.to_string(),
             version: spec.version.to_string(),
             root,
+            layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,
             memory_mb: config.memory_mb,
             env,
-            read: config.allow.read.clone(),
-            write: config.allow.write.clone(),
+            read: config.allow.read.iter().map(|path| crate::spec::plain(path)).collect(),
+            write: config.allow.write.iter().map(|path| crate::spec::plain(path)).collect(),
             net: config.allow.net.clone(),
             tmp,
+            tmp_mb: config.ephemeral_storage_mb,
+            endpoint: self.settings.endpoint,
             log_group,
             log_stream,
             log_format: config.log_format,

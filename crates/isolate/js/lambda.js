@@ -187,7 +187,6 @@ function becomeNode(process) {
   for (const name in settings.env) {
     process.env[name] = settings.env[name];
   }
-  process.env.TMPDIR = settings.tmp;
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });

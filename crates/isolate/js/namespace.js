@@ -45,7 +45,14 @@ const namespace = {
   osUptime: os.osUptime,
   hostname: os.hostname,
   systemMemoryInfo: os.systemMemoryInfo,
-  networkInterfaces: os.networkInterfaces,
+  networkInterfaces() {
+    try {
+      return os.networkInterfaces();
+    } catch {
+      // A function without a network has no socket to ask with.
+      return [];
+    }
+  },
   gid: os.gid,
   uid: os.uid,
   addSignalListener: signals.addSignalListener,

@@ -10,6 +10,7 @@ use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
+use crate::cage::Cage;
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
@@ -182,26 +183,34 @@ impl JsEnvironment {
         })
     }
 
-    /// Becomes the environment of one function: limits, permissions, code.
-    pub async fn load(&mut self, init: &WorkerInit) -> Result<(), Failure> {
+    /// Becomes the environment of one function: limits, files, permissions, code.
+    pub async fn load(&mut self, init: &mut WorkerInit, cage: Option<Cage>) -> Result<(), Failure> {
+        let closed = |error: &dyn std::fmt::Display| Failure {
+            json: error_json("Runtime.InitError", &error.to_string()),
+            reusable: false,
+        };
         let limit = init.memory_mb as usize * 1024 * 1024;
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
+        if let Some(cage) = cage {
+            cage.furnish(init).map_err(|error| closed(&error))?;
+        }
+        crate::cage::name_directories(init);
+        let init = &*init;
         let permissions = crate::permissions::of(init).map_err(|message| Failure {
             json: error_json("Runtime.InvalidPermissions", &message),
             reusable: false,
         })?;
-        self.loader.set_scope(&init.root, permissions.clone());
+        self.loader.set_scope(init, permissions.clone());
         self.runtime
             .op_state()
             .borrow_mut()
             .put::<PermissionsContainer>(permissions);
 
         // Running a function in a cage that does not close would be worse than not running it.
-        crate::sandbox::restrict(init).map_err(|error| Failure {
-            json: error_json("Runtime.InitError", &error.to_string()),
-            reusable: false,
-        })?;
+        crate::sandbox::restrict(init).map_err(|error| closed(&error))?;
+        crate::net::confine(&init.net, init.endpoint);
+        crate::seccomp::restrict(!init.net.is_empty()).map_err(|error| closed(&error))?;
 
         let json = serde_json::to_string(init).map_err(|error| Failure {
             json: error_json("Runtime.Unknown", &error.to_string()),

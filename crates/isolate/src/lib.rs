@@ -3,12 +3,16 @@
 //! [`zygote_main`] starts V8, makes an isolate from the snapshot, and forks workers. A worker loads one function and runs invocations one after
 //! another, until the server closes its socket.
 
+mod cage;
 mod environment;
 mod extensions;
 mod memory;
 mod modules;
+mod mounts;
+mod net;
 mod permissions;
 mod sandbox;
+mod seccomp;
 mod snapshot;
 mod worker;
 mod zygote;

@@ -23,6 +23,7 @@ use deno_resolver::npm::{
     ByonmNpmResolverCreateOptions, CreateInNpmPkgCheckerOptions, DenoInNpmPackageChecker, NpmResolver,
     NpmResolverCreateOptions,
 };
+use hikigane_executor::WorkerInit;
 use node_resolver::analyze::{CjsModuleExportAnalyzer, NodeCodeTranslator, NodeCodeTranslatorMode};
 use node_resolver::cache::{NodeResolutionSys, NodeResolutionThreadLocalCache};
 use node_resolver::errors::PackageJsonLoadError;
@@ -93,6 +94,7 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
     let files = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), RealSys);
     let scope = Rc::new(RefCell::new(Scope {
         root: PathBuf::new(),
+        packages: Vec::new(),
         permissions: crate::permissions::none(),
     }));
     let services = NodeExtInitServices {
@@ -124,16 +126,37 @@ pub struct Loader {
 /// Where a function's modules may lie; nowhere, until the function is known.
 struct Scope {
     root: PathBuf,
+    /// The directories of `NODE_PATH`: where packages are looked for last.
+    packages: Vec<PathBuf>,
     permissions: PermissionsContainer,
 }
 
 impl Loader {
     /// Sets where the code lies and what may be read.
-    pub fn set_scope(&self, root: &Path, permissions: PermissionsContainer) {
+    pub fn set_scope(&self, init: &WorkerInit, permissions: PermissionsContainer) {
+        let packages = init.env.get("NODE_PATH").map(String::as_str).unwrap_or_default();
         *self.scope.borrow_mut() = Scope {
-            root: root.to_owned(),
+            root: init.root.clone(),
+            packages: std::env::split_paths(packages)
+                .filter(|path| {
+                    permissions
+                        .check_open(Cow::Borrowed(path), OpenAccessKind::Read, None)
+                        .is_ok()
+                })
+                .collect(),
             permissions,
         };
+    }
+}
+
+impl Loader {
+    /// For each `node_modules` of `NODE_PATH`, a file whose packages are looked for there.
+    fn packages(&self) -> Vec<Url> {
+        let scope = self.scope.borrow();
+        let parents = scope.packages.iter().filter(|path| path.ends_with("node_modules"));
+        parents
+            .filter_map(|path| Url::from_file_path(path.with_file_name("index.mjs")).ok())
+            .collect()
     }
 }
 
@@ -144,14 +167,21 @@ impl ModuleLoader for Loader {
             Ok(url) if url.scheme() == "file" => url,
             _ => return Url::parse(specifier).map_err(|error| JsErrorBox::type_error(format!("{specifier}: {error}"))),
         };
-        let url = self
-            .resolver
-            .resolve(
+        let resolve = |referrer: &Url| {
+            self.resolver.resolve(
                 specifier,
-                &referrer,
+                referrer,
                 ResolutionMode::Import,
                 NodeResolutionKind::Execution,
             )
+        };
+        let url = resolve(&referrer)
+            .or_else(|error| {
+                self.packages()
+                    .iter()
+                    .find_map(|beside| resolve(beside).ok())
+                    .ok_or(error)
+            })
             .map_err(|error| match error.to_string().starts_with("Could not find package") {
                 true => cannot_find(specifier, &referrer),
                 false => JsErrorBox::from_err(error),
@@ -299,10 +329,11 @@ impl deno_node::NodeRequireLoader for RequireLoader {
     }
 
     fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
-        let root = &self.scope.borrow().root;
+        let Scope { root, packages, .. } = &*self.scope.borrow();
         deno_node::default_resolve_require_node_module_paths(from)
             .into_iter()
             .filter(|path| Path::new(path).starts_with(root))
+            .chain(packages.iter().map(|path| path.to_string_lossy().into_owned()))
             .collect()
     }
 

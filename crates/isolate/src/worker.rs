@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
 
+use crate::cage::Cage;
 use crate::environment::{Failure, JsEnvironment};
 use crate::extensions::Printer;
 use crate::memory;
@@ -21,7 +22,12 @@ const OVERHEAD: usize = 384 * 1024 * 1024;
 /// Runs a worker over its socket until the server closes it.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
-pub fn live(mut environment: JsEnvironment, socket: UnixStream, tickets: Tickets) -> Result<(), String> {
+pub fn live(
+    mut environment: JsEnvironment,
+    mut cage: Option<Cage>,
+    socket: UnixStream,
+    tickets: Tickets,
+) -> Result<(), String> {
     memory::tell_end_to(socket.as_raw_fd());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -44,9 +50,9 @@ pub fn live(mut environment: JsEnvironment, socket: UnixStream, tickets: Tickets
         match link.receive()? {
             None => return Ok(()),
             Some(ToWorker::Init(json)) => {
-                let init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+                let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&init)) {
+                match tokio.block_on(environment.load(&mut init, cage.take())) {
                     Ok(()) => link.send(&FromWorker::Loaded {
                         max_rss_kib: max_rss_kib(),
                     })?,

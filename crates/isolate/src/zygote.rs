@@ -18,6 +18,7 @@ use hikigane_executor::Tickets;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, WaitOptions};
 
+use crate::cage::Cage;
 use crate::environment::JsEnvironment;
 use crate::worker;
 
@@ -45,9 +46,12 @@ pub fn zygote_main() -> Result<(), String> {
         if fork()?.is_none() {
             drop(orders);
             adopt(server)?;
+            // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
+            let cage = Cage::enter().ok();
+            die_with(server)?;
             reseed()?;
             let socket = std::os::unix::net::UnixStream::from(socket);
-            return worker::live(environment, socket, Tickets::new(tickets));
+            return worker::live(environment, cage, socket, Tickets::new(tickets));
         }
     }
 }
@@ -118,7 +122,7 @@ fn fork() -> Result<Option<()>, String> {
     }
 }
 
-/// Waits until the server is the parent of this process, which then is to die with it.
+/// Waits until the server is the parent of this process.
 fn adopt(server: Option<Pid>) -> Result<(), String> {
     let _ = rustix::thread::set_name(c"hikigane-worker");
     let _ = rustix::process::setpgid(None, None);
@@ -128,7 +132,7 @@ fn adopt(server: Option<Pid>) -> Result<(), String> {
         }
         std::thread::yield_now();
     }
-    die_with(server)
+    Ok(())
 }
 
 /// Ends this process when its parent ends, even in the middle of an endless loop.
