@@ -897,13 +897,13 @@ fn a_function_that_cannot_be_loaded_says_why_each_time_and_hurts_no_other() {
             ),
             (
                 "no-package-esm",
-                "Runtime.ImportModuleError",
-                "Error: Cannot find package 'absent-package'",
+                "Error",
+                "Cannot find package 'absent-package' imported from /",
             ),
             (
                 "no-neighbour-esm",
-                "Runtime.ImportModuleError",
-                "Error: Cannot find module '",
+                "Error",
+                "Cannot find module '/",
             ),
             (
                 "syntax",
