@@ -900,11 +900,7 @@ fn a_function_that_cannot_be_loaded_says_why_each_time_and_hurts_no_other() {
                 "Error",
                 "Cannot find package 'absent-package' imported from /",
             ),
-            (
-                "no-neighbour-esm",
-                "Error",
-                "Cannot find module '/",
-            ),
+            ("no-neighbour-esm", "Error", "Cannot find module '/"),
             (
                 "syntax",
                 "Runtime.UserCodeSyntaxError",

@@ -5,9 +5,11 @@
 mod support;
 
 mod commands;
+mod contract;
 mod durability;
 mod functions;
 mod house;
 mod isolation;
 mod smoke;
+mod streaming;
 mod triggers;

@@ -33,9 +33,17 @@ const CHANGED: &[(&str, &str, &str)] = &[
          async function op_node_fs_write_deferred(fd, data, at) {\n  return fd === 1 || fd === 2 ? op_print_bytes(data) : await writeToFileDeferred(fd, data, at);\n}\n",
     ),
     // The loader of native code names a global that Node.js does not have.
-    ("node:module", "    buffer.Buffer.from,\n    reportError,\n", "    buffer.Buffer.from,\n    null,\n"),
+    (
+        "node:module",
+        "    buffer.Buffer.from,\n    reportError,\n",
+        "    buffer.Buffer.from,\n    null,\n",
+    ),
     // There is no `navigator` before Node.js 21.
-    ("ext:deno_node/os.ts", "  return navigator.hardwareConcurrency;", "  return core.ops.op_processors();"),
+    (
+        "ext:deno_node/os.ts",
+        "  return navigator.hardwareConcurrency;",
+        "  return core.ops.op_processors();",
+    ),
     // A file that may not be looked at does not exist, as far as the function can tell. Node.js never throws here.
     (
         "ext:deno_node/_fs/_fs_exists.ts",
@@ -79,9 +87,7 @@ pub fn bind_namespace(specifier: &str, source: String) -> String {
             let (head, body) = source.split_at(at);
             format!("{head} const Deno = __bootstrap.{NAMESPACE};{body}")
         }
-        None => format!(
-            "import * as $core from \"ext:core/mod.js\"; const Deno = $core.{NAMESPACE};\n{source}"
-        ),
+        None => format!("import * as $core from \"ext:core/mod.js\"; const Deno = $core.{NAMESPACE};\n{source}"),
     }
 }
 

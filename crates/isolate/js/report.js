@@ -9,7 +9,7 @@ import { logError } from "ext:runtime/log.js";
 
 const {
   ArrayPrototypeJoin, ArrayPrototypeSlice, Error, JSONStringify, ObjectDefineProperty, ObjectSetPrototypeOf, String,
-  StringPrototypeReplaceAll, StringPrototypeSplit,
+  StringPrototypeReplaceAll, StringPrototypeSplit, TypeError,
 } = primordials;
 
 /** An error of the runtime client itself: `Runtime.HandlerNotFound` and so on. */
@@ -29,8 +29,13 @@ function list(array) {
   return ObjectSetPrototypeOf(array, null);
 }
 
-/** DEL is not allowed in the header that AWS's client sends. */
-const escape = (text) => StringPrototypeReplaceAll(text, "\x7F", "%7F");
+/** DEL is not allowed in the header that AWS's client sends. It takes texts only. */
+function escape(text) {
+  if (typeof text !== "string") {
+    throw new TypeError("not a text");
+  }
+  return StringPrototypeReplaceAll(text, "\x7F", "%7F");
+}
 
 /** Version 3.3 takes anything with these three texts for an error. */
 function looksLikeError(value) {

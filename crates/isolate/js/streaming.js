@@ -7,7 +7,7 @@ import { RuntimeError } from "ext:runtime/report.js";
 
 const {
   ArrayPrototypeIncludes, ArrayPrototypePush, Error, JSONStringify, NumberParseInt, ObjectDefineProperty, ObjectValues,
-  Promise, SafeArrayIterator, String, SymbolFor, TypedArrayPrototypeGetByteLength, TypedArrayPrototypeSet, Uint8Array,
+  Promise, SafeArrayIterator, String, SymbolFor, TypedArrayPrototypeGetByteLength, TypedArrayPrototypeGetSymbolToStringTag, TypedArrayPrototypeSet, Uint8Array,
 } = primordials;
 
 const loadStream = core.createLazyLoader("node:stream");
@@ -142,7 +142,8 @@ function responseStream(highWaterMark, send, close) {
   });
   const write = stream.write.bind(stream);
   const end = stream.end.bind(stream);
-  const asBytes = (chunk) => (typeof chunk === "string" || core.isUint8Array(chunk) ? chunk : Buffer.from(JSONStringify(chunk)));
+  const isBytes = (chunk) => TypedArrayPrototypeGetSymbolToStringTag(chunk) === "Uint8Array";
+  const asBytes = (chunk) => (typeof chunk === "string" || isBytes(chunk) ? chunk : Buffer.from(JSONStringify(chunk)));
   stream.write = (chunk, encoding, callback) => {
     begin();
     return write(asBytes(chunk), encoding, callback);
