@@ -32,6 +32,17 @@ const CHANGED: &[(&str, &str, &str)] = &[
          function op_node_fs_write_sync(fd, data, at) { return fd === 1 || fd === 2 ? op_print_bytes(data) : writeToFileSync(fd, data, at); }\n\
          async function op_node_fs_write_deferred(fd, data, at) {\n  return fd === 1 || fd === 2 ? op_print_bytes(data) : await writeToFileDeferred(fd, data, at);\n}\n",
     ),
+    // The insides of Node.js's modules, of which one hands out its bindings, are for `--expose-internals` only.
+    (
+        "node:module",
+        "  return request in nativeModuleExports;\n",
+        "  return request in nativeModuleExports && !StringPrototypeStartsWith(request, \"internal/\");\n",
+    ),
+    (
+        "node:module",
+        "  const modExports = nativeModuleExports[request];\n",
+        "  const modExports = StringPrototypeStartsWith(request, \"internal/\") ? undefined : nativeModuleExports[request];\n",
+    ),
     // The loader of native code names a global that Node.js does not have.
     (
         "node:module",

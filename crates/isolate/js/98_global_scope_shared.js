@@ -4,7 +4,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { op_print_line } from "ext:core/ops";
 
-const { SafeArrayIterator } = primordials;
+const { PromisePrototypeThen, RegExpPrototypeExec, SafeArrayIterator, SafeRegExp } = primordials;
 
 const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const console = core.loadExtScript("ext:deno_web/01_console.js");
@@ -39,12 +39,29 @@ const nodeProcess = core.createLazyLoader("node:process");
 const timers = core.createLazyLoader("node:timers");
 const webSocket = core.createLazyLoader("ext:deno_websocket/01_websocket.js");
 
+const OS_ERROR = new SafeRegExp("\\(os error ([0-9]+)\\)");
+const OS_CODES = { __proto__: null, 101: "ENETUNREACH", 104: "ECONNRESET", 110: "ETIMEDOUT", 111: "ECONNREFUSED", 113: "EHOSTUNREACH" };
+const DNS_ERROR = new SafeRegExp("dns error");
+
+/** Rethrows an error of fetch; its cause gets the code that Node.js code looks for. */
+function withCode(error) {
+  const { cause } = error;
+  if (core.isNativeError(cause) && cause.code === undefined) {
+    const code = OS_CODES[RegExpPrototypeExec(OS_ERROR, cause.message)?.[1]] ??
+      (RegExpPrototypeExec(DNS_ERROR, cause.message) === null ? undefined : "ENOTFOUND");
+    if (code !== undefined) {
+      cause.code = code;
+    }
+  }
+  throw error;
+}
+
 const windowOrWorkerGlobalScope = {
   console: core.propNonEnumerable(new console.Console((text) => op_print_line(text))),
   crypto: core.propGetterOnly(() => crypto.crypto),
   // A data property, so that test doubles can replace it.
   fetch: core.propWritable(function fetch(...args) {
-    return fetchModule().fetch(...new SafeArrayIterator(args));
+    return PromisePrototypeThen(fetchModule().fetch(...new SafeArrayIterator(args)), undefined, withCode);
   }),
   global: core.propWritable(globalThis),
   performance: core.propWritable(performance.performance),

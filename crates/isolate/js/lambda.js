@@ -55,6 +55,7 @@ function becomeNode(process, settings) {
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });
   delete process.versions.deno;
+  delete process.versions.typescript;
   process.argv.length = 0;
   process.argv.push("/var/lang/bin/node", "/var/runtime/index.mjs");
   process.chdir(settings.root);
@@ -143,7 +144,13 @@ function resultJson(value) {
 /** Calls back when a promise, or what has a `then`, is settled; its own constructor has no say in it. */
 function whenSettled(promise, fulfilled, rejected) {
   if (core.isPromise(promise)) {
-    PromisePrototypeThen(promise, fulfilled, rejected);
+    try {
+      PromisePrototypeThen(promise, fulfilled, rejected);
+    } catch {
+      // The constructor that it inherits throws.
+      ObjectDefineProperty(promise, "constructor", { __proto__: null, value: undefined, configurable: true });
+      PromisePrototypeThen(promise, fulfilled, rejected);
+    }
   } else {
     let called = false;
     const once = (call) => (value) => {

@@ -4,7 +4,7 @@ import { primordials } from "ext:core/mod.js";
 import { environment } from "ext:runtime/environment.js";
 import { op_processors } from "ext:core/ops";
 
-const { ObjectDefineProperty, ObjectFreeze, Symbol, TypeError } = primordials;
+const { ObjectDefineProperty, ObjectFreeze, Symbol, SymbolToStringTag, TypeError } = primordials;
 
 const key = Symbol("navigator");
 
@@ -33,6 +33,10 @@ class Navigator {
 
   get platform() {
     return "linux";
+  }
+
+  get [SymbolToStringTag]() {
+    return "Navigator";
   }
 }
 
