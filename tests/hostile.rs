@@ -206,3 +206,31 @@ fn only_the_functions_own_files_and_nodejs_modules_can_be_imported() {
         json!(true)
     );
 }
+
+#[test]
+fn user_code_reaches_no_operation_but_those_listed_here() {
+    let (_project, server) = serve(&[("f", "handler: index.handler, timeout: 20s", &[("index.js", PROBE)])]);
+    // Everything that can be got at from the global object and the modules by members, accessors and prototypes.
+    let walk = r#"
+        const { builtinModules } = require('module');
+        const seen = new Set();
+        const found = new Set();
+        const todo = [globalThis, require, module];
+        for (const name of builtinModules) { try { todo.push(require(name)); } catch {} }
+        while (todo.length > 0) {
+          const value = todo.pop();
+          if (value === null || (typeof value !== 'object' && typeof value !== 'function') || seen.has(value)) { continue; }
+          seen.add(value);
+          if (typeof value === 'function' && value.name.startsWith('op_')) { found.add(value.name); }
+          try { todo.push(Object.getPrototypeOf(value)); } catch {}
+          for (const key of Reflect.ownKeys(value)) {
+            const { value: member, get, set } = Reflect.getOwnPropertyDescriptor(value, key) ?? {};
+            todo.push(member, get, set);
+            if (get !== undefined) { try { todo.push(value[key]); } catch {} }
+          }
+        }
+        return [seen.size > 4000, [...found].sort()];
+    "#;
+    // `require`'s own look at a path, which asks for the permission to read it.
+    assert_eq!(call(&server, "f", walk), json!([true, ["op_require_stat"]]));
+}

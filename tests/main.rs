@@ -14,4 +14,5 @@ mod isolation;
 mod refusals;
 mod smoke;
 mod streaming;
+mod traces;
 mod triggers;

@@ -168,6 +168,25 @@ pub fn strip_types(
     source: std::sync::Arc<str>,
     media_type: deno_ast::MediaType,
 ) -> Result<String, JsErrorBox> {
+    transpile(specifier, source, media_type, deno_ast::SourceMapOption::None).map(|emitted| emitted.text)
+}
+
+/// The source map of what [`strip_types`] makes, as JSON.
+pub fn source_map_of_types(
+    specifier: deno_core::url::Url,
+    source: std::sync::Arc<str>,
+    media_type: deno_ast::MediaType,
+) -> Result<String, JsErrorBox> {
+    transpile(specifier, source, media_type, deno_ast::SourceMapOption::Separate)
+        .map(|emitted| emitted.source_map.unwrap_or_default())
+}
+
+fn transpile(
+    specifier: deno_core::url::Url,
+    source: std::sync::Arc<str>,
+    media_type: deno_ast::MediaType,
+    source_map: deno_ast::SourceMapOption,
+) -> Result<deno_ast::EmittedSourceText, JsErrorBox> {
     let parsed = deno_ast::parse_module(deno_ast::ParseParams {
         specifier,
         text: source,
@@ -185,10 +204,37 @@ pub fn strip_types(
             },
             &deno_ast::TranspileModuleOptions::default(),
             &deno_ast::EmitOptions {
-                source_map: deno_ast::SourceMapOption::None,
+                source_map,
                 ..Default::default()
             },
         )
         .map_err(|error| JsErrorBox::generic(error.to_string()))?;
-    Ok(emitted.into_source().text)
+    Ok(emitted.into_source())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    /// What the realm's own scripts can call. Whoever breaks out of JavaScript's side of the cage has these, so a new one must be looked at:
+    /// what it can do, and which permission it asks for. (Functions reach hardly any: the end-to-end tests say which.)
+    #[test]
+    fn the_operations_are_those_that_are_listed() {
+        let listed = include_str!("../operations.txt");
+        let mut found: Vec<&str> = extensions()
+            .iter()
+            .flat_map(|extension| extension.ops.iter().map(|op| op.name))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        let listed: Vec<&str> = listed.lines().collect();
+        let new: Vec<_> = found.iter().filter(|name| !listed.contains(name)).collect();
+        let gone: Vec<_> = listed.iter().filter(|name| !found.contains(name)).collect();
+        assert!(
+            new.is_empty() && gone.is_empty(),
+            "operations.txt lists others: new {new:#?}, gone {gone:#?}"
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod modules;
 mod permissions;
 mod sandbox;
 mod snapshot;
+mod source_maps;
 mod worker;
 
 pub use worker::worker_main;
