@@ -502,6 +502,7 @@ fn all_are_refused(server: &Server, probes: &[&str]) {
                     | "NotSupported"
                     | "PermissionDenied"
                     | "ERR_ACCESS_DENIED"
+                    | "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM"
             );
             (!good).then(|| format!("{js}: {answer}"))
         })
@@ -672,8 +673,7 @@ fn other_processes_are_out_of_reach() {
         "return process.kill(process.ppid, 9)",
         "return process.kill(0, 9)",
         "return process.kill(-1, 9)",
-        // deno_node swallows the refusal here: nothing was run, and nothing came back.
-        "const { status, stdout } = require('child_process').spawnSync('id'); if (status === undefined && !stdout) { throw Object.assign(Error('not run'), { code: 'EACCES' }); } return stdout",
+        "throw require('child_process').spawnSync('id').error",
         "return await new Promise((done, no) => { const c = require('child_process').spawn('id'); c.on('error', no); c.on('exit', done); })",
         "return await new Promise((done, no) => require('child_process').exec('id', (error, out) => error ? no(error) : done(out)))",
         "return await new Promise((done, no) => require('child_process').execFile('/bin/true', (error, out) => error ? no(error) : done(out)))",

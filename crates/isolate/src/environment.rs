@@ -225,7 +225,8 @@ impl JsEnvironment {
         })
     }
 
-    /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end.
+    /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end. The result is JSON text, or the
+    /// bytes that a streaming handler wrote.
     pub fn invoke(&mut self, frame: &InvokeFrame) -> Step {
         self.call(&self.entry.invoke.clone(), |scope, arguments| {
             arguments.push(text(scope, &frame.payload));
@@ -250,10 +251,10 @@ impl JsEnvironment {
         v8::tc_scope!(let scope, scope);
         let Some(result) = v8::Local::new(scope, function).call(scope, this, &values) else {
             let thrown = scope.exception();
-            return Step::Threw(thrown.map(|value| utf8(scope, value)).unwrap_or_default());
+            return Step::Threw(thrown.map(|value| bytes(scope, value)).unwrap_or_default());
         };
         let Ok(promise) = v8::Local::<v8::Promise>::try_from(result) else {
-            return Step::Returned(utf8(scope, result));
+            return Step::Returned(bytes(scope, result));
         };
         scope.perform_microtask_checkpoint();
         if let Some(step) = settled(scope, promise) {
@@ -393,12 +394,12 @@ fn settled(scope: &mut v8::PinScope<'_, '_>, promise: v8::Local<v8::Promise>) ->
         v8::PromiseState::Pending => None,
         v8::PromiseState::Fulfilled => {
             let value = promise.result(scope);
-            Some(Step::Returned(utf8(scope, value)))
+            Some(Step::Returned(bytes(scope, value)))
         }
         v8::PromiseState::Rejected => {
             promise.mark_as_handled();
             let value = promise.result(scope);
-            Some(Step::Threw(utf8(scope, value)))
+            Some(Step::Threw(bytes(scope, value)))
         }
     }
 }
@@ -413,8 +414,16 @@ fn text<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8:
     string.unwrap_or_else(|| v8::String::empty(scope)).into()
 }
 
-fn utf8(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes {
-    Bytes::from(value.to_rust_string_lossy(scope))
+/// The bytes of a typed array, or of the text of anything else.
+fn bytes(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes {
+    match v8::Local::<v8::ArrayBufferView>::try_from(value) {
+        Ok(view) => {
+            let mut copy = vec![0; view.byte_length()];
+            view.copy_contents(&mut copy);
+            copy.into()
+        }
+        Err(_) => value.to_rust_string_lossy(scope).into(),
+    }
 }
 
 fn error_json(error_type: &str, message: &str) -> Bytes {

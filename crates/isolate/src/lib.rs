@@ -14,6 +14,7 @@ mod permissions;
 mod sandbox;
 mod seccomp;
 mod snapshot;
+mod source_maps;
 mod worker;
 mod zygote;
 

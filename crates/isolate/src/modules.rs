@@ -34,6 +34,7 @@ use node_resolver::{
 use sys_traits::impls::RealSys;
 
 use crate::extensions::strip_types;
+use crate::source_maps;
 
 type Tracker = Arc<CjsTracker<DenoInNpmPackageChecker, RealSys>>;
 type Resolver =
@@ -146,6 +147,13 @@ impl Loader {
                 .collect(),
             permissions,
         };
+    }
+
+    fn may_read(&self, path: &Path) -> bool {
+        let permissions = &self.scope.borrow().permissions;
+        permissions
+            .check_open(Cow::Borrowed(path), OpenAccessKind::Read, None)
+            .is_ok()
     }
 }
 
@@ -267,6 +275,19 @@ impl ModuleLoader for Loader {
             };
             Ok(ModuleSource::new(module_type, code, &specifier, None))
         }))
+    }
+
+    fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
+        source_maps::of_file(file_name, |path| self.may_read(path)).map(Cow::Owned)
+    }
+
+    fn load_external_source_map(&self, source_map_url: &str) -> Option<Cow<'_, [u8]>> {
+        source_maps::beside(source_map_url, |path| self.may_read(path)).map(Cow::Owned)
+    }
+
+    /// The sources of a bundle are seldom deployed with it. Their names are what its author knows.
+    fn source_map_source_exists(&self, _source_url: &str) -> Option<bool> {
+        Some(true)
     }
 }
 
