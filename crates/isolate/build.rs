@@ -9,6 +9,9 @@
 #[path = "src/extensions.rs"]
 #[allow(dead_code)]
 mod extensions;
+#[path = "src/files.rs"]
+#[allow(dead_code)]
+mod files;
 #[path = "build/polyfills.rs"]
 mod polyfills;
 
@@ -27,6 +30,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=src/extensions.rs");
+    println!("cargo:rerun-if-changed=src/files.rs");
     println!("cargo:rerun-if-changed=js");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
 

@@ -3,15 +3,24 @@
 
 use std::rc::Rc;
 
-use deno_core::{Extension, ExtensionFileSource, OpState, extension, op2};
+use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
 use deno_error::JsErrorBox;
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
-use sys_traits::impls::RealSys;
+
+use crate::files::Files;
 
 /// All extensions, in the order of the snapshot. None has its arguments yet.
 ///
 /// Left out on purpose: foreign functions, native addons, key-value stores, worker hosts, permission prompts, terminals.
 pub fn extensions() -> Vec<Extension> {
+    let mut node = deno_node::deno_node::lazy_init::<DenoInNpmPackageChecker, NpmResolver<Files>, Files>();
+    for op in node.ops.to_mut() {
+        match op.name {
+            "op_homedir" => *op = op.with_implementation_from(&op_sandbox_home()),
+            "op_node_os_user_info" => *op = op.with_implementation_from(&op_sandbox_user()),
+            _ => {}
+        }
+    }
     vec![
         deno_telemetry::deno_telemetry::lazy_init(),
         deno_webidl::deno_webidl::lazy_init(),
@@ -27,7 +36,7 @@ pub fn extensions() -> Vec<Extension> {
         deno_os::deno_os::lazy_init(),
         deno_process::deno_process::lazy_init(),
         deno_node_crypto::deno_node_crypto::lazy_init(),
-        deno_node::deno_node::lazy_init::<DenoInNpmPackageChecker, NpmResolver<RealSys>, RealSys>(),
+        node,
         runtime::lazy_init(),
     ]
 }
@@ -111,6 +120,36 @@ fn op_processors() -> u32 {
 fn op_unhandled_rejection(state: &mut OpState, #[string] json: String) {
     if !state.has::<UnhandledRejection>() {
         state.put(UnhandledRejection(json));
+    }
+}
+
+/// The user that AWS's sandboxes run functions as. The machine's own accounts are none of a function's business.
+const USER: &str = "sbx_user1051";
+
+/// The user's directory; like AWS's, it is not there. SDKs look for their configuration in it.
+fn home() -> String {
+    std::env::var("HOME").unwrap_or_else(|_| format!("/home/{USER}"))
+}
+
+#[op2]
+#[string]
+fn op_sandbox_home() -> String {
+    home()
+}
+
+#[derive(ToV8)]
+struct UserInfo {
+    username: String,
+    homedir: String,
+    shell: Option<String>,
+}
+
+#[op2]
+fn op_sandbox_user(#[smi] _uid: u32) -> UserInfo {
+    UserInfo {
+        username: USER.to_owned(),
+        homedir: home(),
+        shell: Some("/sbin/nologin".to_owned()),
     }
 }
 

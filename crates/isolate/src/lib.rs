@@ -6,12 +6,15 @@
 mod cage;
 mod environment;
 mod extensions;
+mod files;
 mod memory;
 mod modules;
 mod mounts;
 mod net;
 mod permissions;
+mod require;
 mod sandbox;
+mod scope;
 mod seccomp;
 mod snapshot;
 mod source_maps;

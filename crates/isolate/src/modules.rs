@@ -9,12 +9,12 @@ use std::sync::Arc;
 use deno_ast::MediaType;
 use deno_core::url::Url;
 use deno_core::{
-    FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource,
-    ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+    ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource, ModuleSourceCode,
+    ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
 };
 use deno_error::JsErrorBox;
 use deno_node::NodeExtInitServices;
-use deno_permissions::{OpenAccessKind, PermissionsContainer};
+use deno_permissions::PermissionsContainer;
 use deno_resolver::cache::ParsedSourceCache;
 use deno_resolver::cjs::analyzer::{DenoAstModuleExportAnalyzer, DenoCjsCodeAnalyzer, NullNodeAnalysisCache};
 use deno_resolver::cjs::{CjsTracker, IsCjsResolutionMode};
@@ -24,34 +24,40 @@ use deno_resolver::npm::{
     NpmResolverCreateOptions,
 };
 use hikigane_executor::WorkerInit;
-use node_resolver::analyze::{CjsModuleExportAnalyzer, NodeCodeTranslator, NodeCodeTranslatorMode};
+use node_resolver::analyze::{
+    CjsAnalysisSourceProvider, CjsModuleExportAnalyzer, NodeCodeTranslator, NodeCodeTranslatorMode,
+};
 use node_resolver::cache::{NodeResolutionSys, NodeResolutionThreadLocalCache};
-use node_resolver::errors::PackageJsonLoadError;
+use node_resolver::errors::{
+    NodeJsErrorCode, NodeJsErrorCoded as _, NodeResolveError, NodeResolveErrorKind, PackageFolderResolveErrorKind,
+    PackageResolveErrorKind,
+};
 use node_resolver::{
     DenoIsBuiltInNodeModuleChecker, NodeConditionOptions, NodeResolutionKind, NodeResolver, NodeResolverOptions,
     PackageJsonResolver, PackageJsonThreadLocalCache, ResolutionMode,
 };
-use sys_traits::impls::RealSys;
 
 use crate::extensions::strip_types;
+use crate::files::Files;
+use crate::require::{RequireLoader, Tracker};
+use crate::scope::Scope;
 use crate::source_maps;
 
-type Tracker = Arc<CjsTracker<DenoInNpmPackageChecker, RealSys>>;
-type Resolver =
-    Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<RealSys>, RealSys>>;
+type Resolver = Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<Files>, Files>>;
 
 /// The services that `deno_node` resolves `require()` with.
-pub type NodeServices = NodeExtInitServices<DenoInNpmPackageChecker, NpmResolver<RealSys>, RealSys>;
+pub type NodeServices = NodeExtInitServices<DenoInNpmPackageChecker, NpmResolver<Files>, Files>;
 
 /// Makes the loader of ES modules and the services of CommonJS over one resolver.
 pub fn make() -> (Rc<Loader>, NodeServices) {
+    let files = Files::default();
     let packages = Arc::new(PackageJsonResolver::new(
-        RealSys,
+        files.clone(),
         Some(Arc::new(PackageJsonThreadLocalCache)),
     ));
-    let cached = NodeResolutionSys::new(RealSys, Some(Arc::new(NodeResolutionThreadLocalCache)));
+    let cached = NodeResolutionSys::new(files.clone(), Some(Arc::new(NodeResolutionThreadLocalCache)));
     let checker = DenoInNpmPackageChecker::new(CreateInNpmPkgCheckerOptions::Byonm);
-    let npm = NpmResolver::<RealSys>::new(NpmResolverCreateOptions::Byonm(ByonmNpmResolverCreateOptions {
+    let npm = NpmResolver::<Files>::new(NpmResolverCreateOptions::Byonm(ByonmNpmResolverCreateOptions {
         root_node_modules_dir: None,
         search_stop_dir: None,
         sys: cached.clone(),
@@ -89,15 +95,11 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
         resolver.clone(),
         npm,
         packages.clone(),
-        RealSys,
+        files.clone(),
     );
     let translator = NodeCodeTranslator::new(Arc::new(exports), NodeCodeTranslatorMode::ModuleLoader);
-    let files = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), RealSys);
-    let scope = Rc::new(RefCell::new(Scope {
-        root: PathBuf::new(),
-        packages: Vec::new(),
-        permissions: crate::permissions::none(),
-    }));
+    let loader = NpmModuleLoader::new(tracker.clone(), checker, Arc::new(translator), files.clone());
+    let scope = Rc::new(RefCell::new(Scope::none(files.clone())));
     let services = NodeExtInitServices {
         node_require_loader: Rc::new(RequireLoader {
             tracker,
@@ -105,12 +107,13 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
         }),
         node_resolver: resolver.clone(),
         pkg_json_resolver: packages,
-        sys: RealSys,
+        sys: files.clone(),
     };
     (
         Rc::new(Loader {
             resolver,
-            files: Rc::new(files),
+            loader: Rc::new(loader),
+            files,
             scope,
         }),
         services,
@@ -120,51 +123,55 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
 /// Loads ES modules, and CommonJS that an ES module imports.
 pub struct Loader {
     resolver: Resolver,
-    files: Rc<DenoNpmModuleLoader<RealSys>>,
+    loader: Rc<DenoNpmModuleLoader<Files>>,
+    files: Files,
     scope: Rc<RefCell<Scope>>,
-}
-
-/// Where a function's modules may lie; nowhere, until the function is known.
-struct Scope {
-    root: PathBuf,
-    /// The directories of `NODE_PATH`: where packages are looked for last.
-    packages: Vec<PathBuf>,
-    permissions: PermissionsContainer,
 }
 
 impl Loader {
     /// Sets where the code lies and what may be read.
     pub fn set_scope(&self, init: &WorkerInit, permissions: PermissionsContainer) {
-        let packages = init.env.get("NODE_PATH").map(String::as_str).unwrap_or_default();
-        *self.scope.borrow_mut() = Scope {
-            root: init.root.clone(),
-            packages: std::env::split_paths(packages)
-                .filter(|path| {
-                    permissions
-                        .check_open(Cow::Borrowed(path), OpenAccessKind::Read, None)
-                        .is_ok()
-                })
-                .collect(),
-            permissions,
+        self.scope.replace(Scope::of(self.files.clone(), init, permissions));
+    }
+
+    /// Resolves by Node.js's rules; a package that the importing module does not find may be in NODE_PATH: AWS's runtimes look for ES
+    /// modules of layers there, too (AWS Compute Blog, "Node.js 18.x runtime now available in AWS Lambda").
+    fn find(&self, specifier: &str, referrer: &Url) -> Result<Url, JsErrorBox> {
+        let resolve = |referrer: &Url| {
+            let (mode, kind) = (ResolutionMode::Import, NodeResolutionKind::Execution);
+            self.resolver.resolve(specifier, referrer, mode, kind)
         };
+        let found = match resolve(referrer) {
+            Err(error) if is_absent(&error) => {
+                let scope = self.scope.borrow();
+                let layers = scope.node_path().iter().filter(|path| path.ends_with("node_modules"));
+                layers
+                    .filter_map(|path| Url::from_file_path(path.with_file_name("layer")).ok())
+                    .map(|layer| resolve(&layer))
+                    .find(|found| !found.as_ref().is_err_and(is_absent))
+                    .ok_or_else(|| cannot_find(specifier, referrer))?
+            }
+            found => found,
+        };
+        found
+            .map_err(|error| match error.as_kind() {
+                NodeResolveErrorKind::FinalizeResolution(inner)
+                    if inner.code() == NodeJsErrorCode::ERR_MODULE_NOT_FOUND =>
+                {
+                    let path = inner
+                        .maybe_specifier()
+                        .and_then(|path| path.into_owned().into_path().ok());
+                    let path = path.map(|path| path.components().collect::<PathBuf>().display().to_string());
+                    cannot_find(path.as_deref().unwrap_or(specifier), referrer)
+                }
+                _ => JsErrorBox::from_err(error),
+            })?
+            .into_url()
+            .map_err(JsErrorBox::from_err)
     }
 
     fn may_read(&self, path: &Path) -> bool {
-        let permissions = &self.scope.borrow().permissions;
-        permissions
-            .check_open(Cow::Borrowed(path), OpenAccessKind::Read, None)
-            .is_ok()
-    }
-}
-
-impl Loader {
-    /// For each `node_modules` of `NODE_PATH`, a file whose packages are looked for there.
-    fn packages(&self) -> Vec<Url> {
-        let scope = self.scope.borrow();
-        let parents = scope.packages.iter().filter(|path| path.ends_with("node_modules"));
-        parents
-            .filter_map(|path| Url::from_file_path(path.with_file_name("index.mjs")).ok())
-            .collect()
+        self.scope.borrow().check(path, "source map").is_ok()
     }
 }
 
@@ -175,38 +182,11 @@ impl ModuleLoader for Loader {
             Ok(url) if url.scheme() == "file" => url,
             _ => return Url::parse(specifier).map_err(|error| JsErrorBox::type_error(format!("{specifier}: {error}"))),
         };
-        let resolve = |referrer: &Url| {
-            self.resolver.resolve(
-                specifier,
-                referrer,
-                ResolutionMode::Import,
-                NodeResolutionKind::Execution,
-            )
-        };
-        let url = resolve(&referrer)
-            .or_else(|error| {
-                self.packages()
-                    .iter()
-                    .find_map(|beside| resolve(beside).ok())
-                    .ok_or(error)
-            })
-            .map_err(|error| match error.to_string().starts_with("Could not find package") {
-                true => cannot_find(specifier, &referrer),
-                false => JsErrorBox::from_err(error),
-            })?
-            .into_url()
-            .map_err(JsErrorBox::from_err)?;
+        let url = self.find(specifier, &referrer)?;
         match url.scheme() {
             "node" => Ok(url),
             // The walk up through the `node_modules` of all parents must not find what lies outside.
-            "file"
-                if self
-                    .scope
-                    .borrow()
-                    .permissions
-                    .check_open(Cow::Owned(file(&url)?), OpenAccessKind::Read, None)
-                    .is_err() =>
-            {
+            "file" if self.scope.borrow().check(&file(&url)?, "import").is_err() => {
                 Err(cannot_find(specifier, &referrer))
             }
             "file" => Ok(url),
@@ -225,13 +205,11 @@ impl ModuleLoader for Loader {
     ) -> ModuleLoadResponse {
         let specifier = specifier.clone();
         let referrer = referrer.map(|referrer| referrer.specifier.clone());
-        let files = self.files.clone();
-        let permissions = self.scope.borrow().permissions.clone();
+        let loader = self.loader.clone();
+        let scope = self.scope.clone();
         ModuleLoadResponse::Async(Box::pin(async move {
             let path = file(&specifier)?;
-            permissions
-                .check_open(Cow::Borrowed(&path), OpenAccessKind::Read, Some("import"))
-                .map_err(JsErrorBox::from_err)?;
+            scope.borrow().check(&path, "import").map_err(JsErrorBox::from_err)?;
             let media_type = MediaType::from_specifier(&specifier);
             if is_typescript(media_type) && !is_in_node_modules(&path) {
                 let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
@@ -252,12 +230,17 @@ impl ModuleLoader for Loader {
             let module_type = match &options.requested_module_type {
                 RequestedModuleType::Text => ModuleType::Text,
                 RequestedModuleType::Bytes => ModuleType::Bytes,
+                RequestedModuleType::None if media_type == MediaType::Json => {
+                    let message = format!("Module \"{specifier}\" needs an import attribute of \"type: json\"");
+                    return Err(JsErrorBox::type_error(message));
+                }
                 _ if media_type == MediaType::Json => ModuleType::Json,
                 _ if media_type == MediaType::Wasm => ModuleType::Wasm,
                 _ => ModuleType::JavaScript,
             };
-            let loaded = files
-                .load(Cow::Borrowed(&specifier), referrer.as_ref(), &requested, None)
+            let sources = Sources(scope);
+            let loaded = loader
+                .load(Cow::Borrowed(&specifier), referrer.as_ref(), &requested, Some(&sources))
                 .await;
             let loaded = loaded.map_err(|error| match &referrer {
                 Some(referrer) if !path.exists() => cannot_find(&path.display().to_string(), referrer),
@@ -291,6 +274,29 @@ impl ModuleLoader for Loader {
     }
 }
 
+/// The function's own CommonJS files whose exports another file exports again.
+struct Sources(Rc<RefCell<Scope>>);
+
+impl CjsAnalysisSourceProvider for Sources {
+    fn load_source<'a>(&'a self, specifier: &Url) -> Option<Cow<'a, str>> {
+        let path = specifier.to_file_path().ok()?;
+        self.0.borrow().check(&path, "import").ok()?;
+        let source = std::fs::read(path).ok()?;
+        Some(String::from_utf8_lossy(&source).into_owned().into())
+    }
+}
+
+/// Whether no directory has a package of that name.
+fn is_absent(error: &NodeResolveError) -> bool {
+    let NodeResolveErrorKind::PackageResolve(error) = error.as_kind() else {
+        return false;
+    };
+    let PackageResolveErrorKind::PackageFolderResolve(error) = error.as_kind() else {
+        return false;
+    };
+    matches!(error.as_kind(), PackageFolderResolveErrorKind::PackageNotFound(_))
+}
+
 /// A module that is not there, in Node.js's words.
 fn cannot_find(specifier: &str, referrer: &Url) -> JsErrorBox {
     let what = if specifier.starts_with(['.', '/']) || specifier.contains(':') {
@@ -309,7 +315,8 @@ fn file(url: &Url) -> Result<PathBuf, JsErrorBox> {
         .map_err(|()| JsErrorBox::type_error(format!("only files can be imported in a function, not {url}")))
 }
 
-fn is_typescript(media_type: MediaType) -> bool {
+/// Whether types must be stripped off.
+pub fn is_typescript(media_type: MediaType) -> bool {
     matches!(
         media_type,
         MediaType::TypeScript | MediaType::Mts | MediaType::Cts | MediaType::Tsx
@@ -318,53 +325,4 @@ fn is_typescript(media_type: MediaType) -> bool {
 
 fn is_in_node_modules(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "node_modules")
-}
-
-/// How `require()` reads files.
-struct RequireLoader {
-    tracker: Tracker,
-    scope: Rc<RefCell<Scope>>,
-}
-
-impl deno_node::NodeRequireLoader for RequireLoader {
-    fn ensure_read_permission<'a>(
-        &self,
-        permissions: &mut PermissionsContainer,
-        path: Cow<'a, Path>,
-    ) -> Result<Cow<'a, Path>, JsErrorBox> {
-        permissions
-            .check_open(path, OpenAccessKind::Read, Some("require"))
-            .map(|path| path.into_path())
-            .map_err(JsErrorBox::from_err)
-    }
-
-    fn load_text_file_lossy(&self, path: &Path) -> Result<FastString, JsErrorBox> {
-        let text = String::from_utf8_lossy(&std::fs::read(path).map_err(JsErrorBox::from_err)?).into_owned();
-        let media_type = MediaType::from_path(path);
-        if !is_typescript(media_type) {
-            return Ok(text.into());
-        }
-        let specifier = Url::from_file_path(path)
-            .map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
-        Ok(strip_types(specifier, text.into(), media_type)?.into())
-    }
-
-    fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
-        let Scope { root, packages, .. } = &*self.scope.borrow();
-        deno_node::default_resolve_require_node_module_paths(from)
-            .into_iter()
-            .filter(|path| Path::new(path).starts_with(root))
-            .chain(packages.iter().map(|path| path.to_string_lossy().into_owned()))
-            .collect()
-    }
-
-    fn is_maybe_cjs(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
-        self.tracker
-            .is_maybe_cjs(specifier, MediaType::from_specifier(specifier))
-    }
-
-    fn is_maybe_cjs_from_require(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
-        self.tracker
-            .is_maybe_cjs_from_require(specifier, MediaType::from_specifier(specifier))
-    }
 }

@@ -20,6 +20,7 @@ const SYSTEM: &[&str] = &[
     "osUptime",
     "networkInterfaces",
     "userInfo",
+    "umask",
     "ca",
 ];
 

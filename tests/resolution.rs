@@ -1,0 +1,496 @@
+//! Finding modules: Node.js's rules, in a function's own files.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::support::{Function, Server, invoke, project_of, value_of};
+
+fn call(server: &Server, function: &str) -> Value {
+    let answer = invoke(server.endpoint(), function, "{}");
+    if answer.header("x-amz-function-error").is_some() {
+        panic!("{function}: {}", answer.text());
+    }
+    value_of(&answer)
+}
+
+/// One function of these files, whose `index.js` or `index.mjs` gives `expected` back.
+#[track_caller]
+fn check(files: &[(&str, &str)], expected: Value) {
+    let function: Function = ("f", "handler: index.handler, runtime: nodejs22.x", files);
+    let project = project_of(&[function]);
+    let server = project.up();
+    assert_eq!(call(&server, "f"), expected);
+}
+
+#[test]
+fn files_and_directories_are_found_without_their_endings() {
+    check(
+        &[
+            (
+                "index.js",
+                "exports.handler = async () => ['./data', './part', './folder', './folder/', './main', './bare', './both'].map((path) => require(path).is);",
+            ),
+            ("data.json", r#"{"is":"data.json"}"#),
+            ("part.js", "exports.is = 'part.js';"),
+            ("folder/index.js", "exports.is = 'folder/index.js';"),
+            ("main/package.json", r#"{"main":"lib/start"}"#),
+            ("main/lib/start.js", "exports.is = 'main/lib/start.js';"),
+            ("bare/package.json", "{}"),
+            ("bare/index.js", "exports.is = 'bare/index.js';"),
+            ("both.js", "exports.is = 'both.js';"),
+            ("both/index.js", "exports.is = 'both/index.js';"),
+        ],
+        json!([
+            "data.json",
+            "part.js",
+            "folder/index.js",
+            "folder/index.js",
+            "main/lib/start.js",
+            "bare/index.js",
+            "both.js"
+        ]),
+    );
+}
+
+/// A package with an `exports` map, and what each kind of module gets of it.
+#[test]
+fn exports_maps_decide_what_a_package_shows_and_to_whom() {
+    let package = [
+        (
+            "node_modules/p/package.json",
+            r##"{"name":"p","type":"module","imports":{"#inner":{"import":"./inner.mjs","require":"./inner.cjs"}},"exports":{
+                ".":{"browser":"./browser.js","deno":"./deno.js","worker":"./worker.js","node":{"import":"./node.mjs","require":"./node.cjs"},"default":"./default.js"},
+                "./sync":{"module-sync":"./sync.mjs","default":"./never.js"},
+                "./features/*.js":"./lib/*.js","./features/secret.js":null,"./package.json":"./package.json"}}"##,
+        ),
+        (
+            "node_modules/p/node.mjs",
+            "import inner from '#inner'; export const is = 'node.mjs and ' + inner;",
+        ),
+        (
+            "node_modules/p/node.cjs",
+            "exports.is = 'node.cjs and ' + require('#inner');",
+        ),
+        ("node_modules/p/inner.mjs", "export default 'inner.mjs';"),
+        ("node_modules/p/inner.cjs", "module.exports = 'inner.cjs';"),
+        ("node_modules/p/sync.mjs", "export const is = 'sync.mjs';"),
+        ("node_modules/p/lib/a.js", "export const is = 'lib/a.js';"),
+        ("node_modules/p/lib/secret.js", "export const is = 'secret';"),
+    ];
+    let body = "async () => ({ main: (await load('p')).is, sync: (await load('p/sync')).is, feature: (await load('p/features/a.js')).is,\n\
+        secret: await code('p/features/secret.js'), hidden: await code('p/lib/a.js') });\n\
+        const code = async (name) => { try { return (await load(name)).is; } catch (error) { return CODE.exec(error.message)?.[1] ?? error.code; } };\n\
+        const CODE = /^\\[(.*?)\\]/; // import() rejects with one code whatever it is; the message begins with the real one.";
+    let expected = |main: &str| {
+        let hidden = "ERR_PACKAGE_PATH_NOT_EXPORTED";
+        json!({"main": main, "sync": "sync.mjs", "feature": "lib/a.js", "secret": hidden, "hidden": hidden})
+    };
+    let cjs = format!("const load = require; exports.handler = {body}");
+    let esm = format!("const load = (name) => import(name); export const handler = {body}");
+    check(
+        &[package.as_slice(), &[("index.js", &cjs)]].concat(),
+        expected("node.cjs and inner.cjs"),
+    );
+    check(
+        &[package.as_slice(), &[("index.mjs", &esm)]].concat(),
+        expected("node.mjs and inner.mjs"),
+    );
+}
+
+#[test]
+fn a_function_may_name_itself_and_its_own_parts() {
+    let package = r##"{"name":"@shop/orders","exports":{"./price":"./lib/price.js"},"imports":{"#db":"./lib/db.js","#tools/*":"./lib/*.js"}}"##;
+    let files = |main: (&'static str, &'static str)| {
+        [
+            ("package.json", package),
+            ("lib/price.js", "module.exports = 7;"),
+            ("lib/db.js", "module.exports = 'db';"),
+            main,
+        ]
+    };
+    let cjs = "exports.handler = async () => [require('@shop/orders/price'), require('#db'), require('#tools/price')];";
+    let esm = "import price from '@shop/orders/price'; import db from '#db'; import again from '#tools/price';\n\
+        export const handler = async () => [price, db, again];";
+    check(&files(("index.js", cjs)), json!([7, "db", 7]));
+    check(&files(("index.mjs", esm)), json!([7, "db", 7]));
+}
+
+/// A dual package is two modules; a package that only has CommonJS is one, whoever loads it.
+#[test]
+fn import_and_require_share_commonjs_and_nothing_else() {
+    check(
+        &[
+            (
+                "index.mjs",
+                "import { createRequire } from 'node:module'; import counter from 'counter'; import * as dual from 'dual';\n\
+                 const require = createRequire(import.meta.url); counter.n += 1;\n\
+                 export const handler = async () => ({ shared: require('counter').n, dual: [dual.kind, require('dual').kind] });",
+            ),
+            ("node_modules/counter/index.js", "module.exports = { n: 0 };"),
+            (
+                "node_modules/dual/package.json",
+                r#"{"exports":{"import":"./esm.mjs","require":"./cjs.js"}}"#,
+            ),
+            ("node_modules/dual/esm.mjs", "export const kind = 'esm';"),
+            ("node_modules/dual/cjs.js", "exports.kind = 'cjs';"),
+        ],
+        json!({"shared": 1, "dual": ["esm", "cjs"]}),
+    );
+}
+
+#[test]
+fn an_import_sees_the_names_that_commonjs_exports() {
+    check(
+        &[
+            (
+                "index.mjs",
+                "import all, { assigned, defined, __esModule as flag } from './names.cjs'; import { a, b } from './literal.cjs';\n\
+                 import { assigned as again, own } from './star.cjs'; import { assigned as third } from './whole.cjs'; import * as space from './call.cjs';\n\
+                 export const handler = async () => ({ assigned, defined, flag, keys: Object.keys(all).length, a, b, again, own, third,\n\
+                 space: [typeof space.default, space.default.name] });",
+            ),
+            (
+                "names.cjs",
+                "Object.defineProperty(exports, '__esModule', { value: true }); exports.assigned = 1;\n\
+                 Object.defineProperty(exports, 'defined', { enumerable: true, get: function () { return 2; } });",
+            ),
+            ("literal.cjs", "const a = 3, b = 4; module.exports = { a, b };"),
+            (
+                "star.cjs",
+                "var __exportStar = (m, exports) => { for (const p in m) if (!(p in exports)) exports[p] = m[p]; };\n\
+                 exports.own = 5; __exportStar(require('./names.cjs'), exports);",
+            ),
+            ("whole.cjs", "module.exports = require('./names.cjs');"),
+            ("call.cjs", "module.exports = function main() {};"),
+        ],
+        json!({"assigned": 1, "defined": 2, "flag": true, "keys": 2, "a": 3, "b": 4, "again": 1, "own": 5, "third": 1, "space": ["function", "main"]}),
+    );
+}
+
+#[test]
+fn require_loads_es_modules() {
+    check(
+        &[
+            (
+                "index.js",
+                "const all = require('./both.mjs'); const plain = require('./plain.mjs'); const named = require('./named.mjs');\n\
+                 let late; try { require('./late.mjs'); } catch (error) { late = error.code; }\n\
+                 exports.handler = async () => ({ default: all.default, a: all.a, flag: all.__esModule, plain: plain.a, flagless: plain.__esModule === undefined,\n\
+                 named, late, same: (await import('./both.mjs')).a === all.a });",
+            ),
+            ("both.mjs", "export default 1; export const a = { n: 2 };"),
+            ("plain.mjs", "export const a = 3;"),
+            (
+                "named.mjs",
+                "const whole = { whole: 4 }; export { whole as 'module.exports' };",
+            ),
+            ("late.mjs", "export default await 5;"),
+        ],
+        json!({"default": 1, "a": {"n": 2}, "flag": true, "plain": 3, "flagless": true, "named": {"whole": 4}, "late": "ERR_REQUIRE_ASYNC_MODULE", "same": true}),
+    );
+}
+
+/// pnpm's layout: packages lie in a store inside `node_modules` and see what lies beside them there.
+#[test]
+fn linked_packages_are_where_they_really_lie() {
+    let files = |main: (&'static str, &'static str)| {
+        [
+            (
+                "node_modules/.pnpm/a@1.0.0/node_modules/a/index.js",
+                "exports.b = require('b'); exports.here = __filename;",
+            ),
+            (
+                "node_modules/.pnpm/b@2.0.0/node_modules/b/index.js",
+                "module.exports = { version: 2 };",
+            ),
+            (
+                "node_modules/.pnpm/b@1.0.0/node_modules/b/index.js",
+                "module.exports = { version: 1 };",
+            ),
+            main,
+        ]
+    };
+    let cjs = files((
+        "index.js",
+        "const a = require('a'); exports.handler = async () => ({ version: a.b.version, own: require('b').version, here: a.here.slice(__dirname.length) });",
+    ));
+    let esm = files((
+        "index.mjs",
+        "import a from 'a'; import b from 'b';\n\
+         export const handler = async () => ({ version: a.b.version, own: b.version, here: a.here.slice(import.meta.dirname.length) });",
+    ));
+    let project = project_of(&[
+        ("cjs", "handler: index.handler", &cjs),
+        ("esm", "handler: index.handler", &esm),
+    ]);
+    for function in ["cjs", "esm"] {
+        let modules = project.join(&format!("code/{function}/node_modules"));
+        symlink(".pnpm/a@1.0.0/node_modules/a", modules.join("a")).unwrap();
+        symlink(".pnpm/b@1.0.0/node_modules/b", modules.join("b")).unwrap();
+        symlink(
+            "../../b@2.0.0/node_modules/b",
+            modules.join(".pnpm/a@1.0.0/node_modules/b"),
+        )
+        .unwrap();
+    }
+    let server = project.up();
+    let expected = json!({"version": 2, "own": 1, "here": "/node_modules/.pnpm/a@1.0.0/node_modules/a/index.js"});
+    for function in ["cjs", "esm"] {
+        assert_eq!(call(&server, function), expected, "{function}");
+    }
+}
+
+/// What a link out of the code names is no module of the function: not by its package, not by its path.
+#[test]
+fn links_out_of_the_code_lead_nowhere() {
+    let cjs = "const attempt = (name) => { try { return require(name); } catch (error) { return error.code; } };\n\
+        exports.handler = async () => [attempt('outer'), attempt('./outer.js'), attempt('./outer/index.js')];";
+    let esm = "const attempt = (name) => import(name).then((module) => module.default, (error) => error.code ?? error.name);\n\
+        export const handler = async () => [await attempt('outer'), await attempt('./outer.js'), await attempt('./outer/index.js')];";
+    let project = project_of(&[
+        ("cjs", "handler: index.handler", &[("index.js", cjs)]),
+        ("esm", "handler: index.handler", &[("index.mjs", esm)]),
+    ]);
+    project.write("outside/index.js", "module.exports = 'outside';");
+    for function in ["cjs", "esm"] {
+        let code = project.join(&format!("code/{function}"));
+        std::fs::create_dir(code.join("node_modules")).unwrap();
+        symlink(project.join("outside"), code.join("node_modules/outer")).unwrap();
+        symlink(project.join("outside"), code.join("outer")).unwrap();
+        symlink(project.join("outside/index.js"), code.join("outer.js")).unwrap();
+    }
+    let server = project.up();
+    for function in ["cjs", "esm"] {
+        let answer = call(&server, function);
+        assert!(!answer.to_string().contains("outside"), "{function}: {answer}");
+        assert!(
+            answer.as_array().unwrap().iter().all(Value::is_string),
+            "{function}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn cycles_end() {
+    check(
+        &[
+            (
+                "index.mjs",
+                "import a from './a.cjs'; import { even } from './even.mjs';\n\
+                 export const handler = async () => ({ a: a.done, saw: a.saw, even: even(10) });",
+            ),
+            (
+                "a.cjs",
+                "exports.done = false; exports.saw = require('./b.cjs').saw; exports.done = true;",
+            ),
+            (
+                "b.cjs",
+                "exports.saw = { done: require('./a.cjs').done, saw: typeof require('./a.cjs').saw };",
+            ),
+            (
+                "even.mjs",
+                "import { odd } from './odd.mjs'; export const even = (n) => n === 0 || odd(n - 1);",
+            ),
+            (
+                "odd.mjs",
+                "import { even } from './even.mjs'; export const odd = (n) => n !== 0 && even(n - 1);",
+            ),
+        ],
+        json!({"a": true, "saw": {"done": false, "saw": "undefined"}, "even": true}),
+    );
+}
+
+#[test]
+fn a_module_that_is_not_there_has_nodejss_code() {
+    let cjs = "const attempt = (name) => { try { return require(name); } catch (error) { return [error.code, error.message.split('\\n')[0]]; } };\n\
+        exports.handler = async () => ({ package: attempt('absent'), file: attempt('./absent'), sub: attempt('there/absent'), builtin: attempt('node:absent'),\n\
+        stack: (() => { try { require('absent'); } catch (error) { return error.requireStack.length > 0; } })() });";
+    let esm = "const attempt = (name) => import(name).catch((error) => [error.code, error.message.replaceAll(import.meta.dirname, '')]);\n\
+        export const handler = async () => ({ package: await attempt('absent'), file: await attempt('./absent.js'), sub: await attempt('there/absent.js'),\n\
+        builtin: (await attempt('node:absent'))[1] });";
+    let there = ("node_modules/there/index.js", "");
+    check(
+        &[("index.js", cjs), there],
+        json!({
+            "package": ["MODULE_NOT_FOUND", "Cannot find module 'absent'"],
+            "file": ["MODULE_NOT_FOUND", "Cannot find module './absent'"],
+            "sub": ["MODULE_NOT_FOUND", "Cannot find module 'there/absent'"],
+            "builtin": ["ERR_UNKNOWN_BUILTIN_MODULE", "No such built-in module: node:absent"],
+            "stack": true,
+        }),
+    );
+    let not_found = |what: &str| {
+        json!([
+            "ERR_MODULE_NOT_FOUND",
+            format!("Cannot find {what} imported from /index.mjs")
+        ])
+    };
+    check(
+        &[("index.mjs", esm), there],
+        json!({
+            "package": not_found("package 'absent'"),
+            "file": not_found("module '/absent.js'"),
+            "sub": not_found("module '/node_modules/there/absent.js'"),
+            "builtin": "No such built-in module: node:absent",
+        }),
+    );
+}
+
+#[test]
+fn require_and_module_have_nodejss_members() {
+    check(
+        &[
+            (
+                "index.js",
+                "const { builtinModules, createRequire, isBuiltin } = require('module'); const relative = (path) => path.slice(__dirname.length);\n\
+                 const atLoad = module.loaded; require('./part');\n\
+                 require.extensions['.txt'] = (module, path) => { module.exports = require('fs').readFileSync(path, 'utf8').toUpperCase(); };\n\
+                 exports.handler = async () => {\n\
+                   const first = require('./part'); delete require.cache[require.resolve('./part')]; const second = require('./part');\n\
+                   return { main: require.main === module, id: module.id === __filename, name: relative(module.filename), atLoad, loaded: module.loaded,\n\
+                     paths: relative(module.paths[0]), children: relative(module.children[0].filename), anew: first !== second,\n\
+                     file: relative(require.resolve('./part')), package: relative(require.resolve('p')), elsewhere: relative(require.resolve('q', { paths: [__dirname + '/deep'] })),\n\
+                     builtin: [require.resolve('fs'), require.resolve('node:fs'), isBuiltin('fs'), isBuiltin('p'), builtinModules.includes('crypto')],\n\
+                     lookup: require.resolve.paths('p').includes(__dirname + '/node_modules'), text: require('./words.txt'),\n\
+                     created: createRequire(__dirname + '/deep/')('q'), same: module.require('p') === require('p') };\n\
+                 };",
+            ),
+            ("part.js", "module.exports = {};"),
+            ("words.txt", "words"),
+            ("node_modules/p/index.js", "module.exports = { p: 1 };"),
+            ("deep/node_modules/q/index.js", "module.exports = 'q';"),
+        ],
+        json!({
+            "main": false, "id": true, "name": "/index.js", "atLoad": false, "loaded": true, "paths": "/node_modules", "children": "/part.js",
+            "anew": true, "file": "/part.js", "package": "/node_modules/p/index.js", "elsewhere": "/deep/node_modules/q/index.js",
+            "builtin": ["fs", "node:fs", true, false, true], "lookup": true, "text": "WORDS", "created": "q", "same": true,
+        }),
+    );
+}
+
+#[test]
+fn import_meta_knows_where_the_module_lies() {
+    check(
+        &[
+            (
+                "index.mjs",
+                "import { fileURLToPath } from 'node:url'; import data from './data.json' with { type: 'json' };\n\
+                 const root = import.meta.dirname; const relative = (url) => fileURLToPath(url).slice(root.length);\n\
+                 export const handler = async () => ({ url: relative(import.meta.url), name: import.meta.filename.slice(root.length), package: relative(import.meta.resolve('p')),\n\
+                 file: relative(import.meta.resolve('./deep/x.mjs')), builtin: import.meta.resolve('fs'), data: data.n, dynamic: (await import('./data.json', { with: { type: 'json' } })).default.n,\n\
+                 query: (await import('./count.mjs?1')).count !== (await import('./count.mjs?2')).count,\n\
+                 bare: await import('./data.json').then(() => 'loaded', (error) => error.message.slice(-41)) });",
+            ),
+            ("data.json", r#"{"n":7}"#),
+            ("count.mjs", "export const count = {};"),
+            ("deep/x.mjs", ""),
+            ("node_modules/p/package.json", r#"{"exports":"./p.mjs"}"#),
+            ("node_modules/p/p.mjs", ""),
+        ],
+        json!({
+            "url": "/index.mjs", "name": "/index.mjs", "package": "/node_modules/p/p.mjs", "file": "/deep/x.mjs", "builtin": "node:fs",
+            "data": 7, "dynamic": 7, "query": true, "bare": "needs an import attribute of \"type: json\"",
+        }),
+    );
+}
+
+/// Layers: what `node_modules` has not is looked for where NODE_PATH says, by `require` as in Node.js, and by `import` as AWS's runtime adds.
+#[test]
+fn node_path_is_searched_last() {
+    let files = |main: (&'static str, &'static str)| {
+        [
+            ("node_modules/own/index.js", "module.exports = 'function';"),
+            ("layer/nodejs/node_modules/own/index.js", "module.exports = 'layer';"),
+            (
+                "layer/nodejs/node_modules/shared/index.js",
+                "module.exports = require('inner') + ' of the layer';",
+            ),
+            ("layer/nodejs/node_modules/inner/index.js", "module.exports = 'inside';"),
+            (
+                "layer/nodejs/node_modules/dual/package.json",
+                r#"{"exports":{"import":"./esm.mjs","require":"./cjs.js"}}"#,
+            ),
+            ("layer/nodejs/node_modules/dual/esm.mjs", "export default 'esm';"),
+            ("layer/nodejs/node_modules/dual/cjs.js", "module.exports = 'cjs';"),
+            main,
+        ]
+    };
+    let cjs = files((
+        "index.js",
+        "exports.handler = async () => [require('own'), require('shared'), require('dual'), (() => { try { require('absent'); } catch (error) { return error.code; } })()];",
+    ));
+    let esm = files((
+        "index.mjs",
+        "import own from 'own'; import shared from 'shared'; import dual from 'dual';\n\
+         export const handler = async () => [own, shared, dual, await import('absent').catch((error) => error.code)];",
+    ));
+    let project = project_of(&[
+        ("cjs", "handler: index.handler", &cjs),
+        ("esm", "handler: index.handler", &esm),
+    ]);
+    let manifest = ["cjs", "esm"].map(|name| {
+        let code = project.join(&format!("code/{name}"));
+        let path = format!("/nowhere:{}/layer/nodejs/node_modules", code.display());
+        format!(
+            "  {name}: {{ code: {}, handler: index.handler, env: {{ NODE_PATH: \"{path}\" }} }}\n",
+            code.display()
+        )
+    });
+    project.write("hikigane.yaml", &format!("functions:\n{}", manifest.concat()));
+    let server = project.up();
+    assert_eq!(
+        call(&server, "cjs"),
+        json!(["function", "inside of the layer", "cjs", "MODULE_NOT_FOUND"])
+    );
+    assert_eq!(
+        call(&server, "esm"),
+        json!(["function", "inside of the layer", "esm", "ERR_MODULE_NOT_FOUND"])
+    );
+}
+
+/// A function may make modules: in `/tmp`, and in its code where it may write there.
+#[test]
+fn modules_that_a_function_writes_are_found() {
+    let js = "const fs = require('fs'); const code = (path) => { try { return require(path); } catch (error) { return error.code; } };\n\
+        exports.handler = async () => {\n\
+          const tmp = require('os').tmpdir(); fs.mkdirSync(`${tmp}/node_modules/p`, { recursive: true });\n\
+          const before = [code(`${tmp}/made`), code('./made'), code('./folder/made')];\n\
+          fs.writeFileSync(`${tmp}/made.js`, 'module.exports = require(\"p\");'); fs.writeFileSync(`${tmp}/node_modules/p/index.js`, 'module.exports = 1;'); fs.writeFileSync(`${tmp}/node_modules/p/package.json`, '{}');\n\
+          fs.writeFileSync(`${__dirname}/made.js`, 'module.exports = 2;'); fs.mkdirSync(`${__dirname}/folder`);\n\
+          fs.writeFileSync(`${__dirname}/folder/made.js`, 'module.exports = 3;');\n\
+          return [before, code(`${tmp}/made`), code('./made'), code('./folder/made'), (await import(`${tmp}/made.js`)).default];\n\
+        };";
+    let not_found = "MODULE_NOT_FOUND";
+    let settings = "handler: index.handler, allow: { write: [./code/f] }";
+    let project = project_of(&[("f", settings, &[("index.js", js)])]);
+    let server = project.up();
+    assert_eq!(
+        call(&server, "f"),
+        json!([[not_found, not_found, not_found], 1, 2, 3, 1])
+    );
+}
+
+/// What packages look at to know where they run.
+#[test]
+fn the_process_is_nodejss() {
+    check(
+        &[(
+            "index.js",
+            "exports.handler = async () => ({ release: process.release.name, versions: ['node', 'v8', 'uv', 'zlib', 'openssl', 'modules', 'ares', 'nghttp2', 'napi', 'unicode', 'icu'].filter((name) => typeof process.versions[name] !== 'string'),\n\
+             other: ['deno', 'bun', 'electron'].filter((name) => name in process.versions), tag: Object.prototype.toString.call(process),\n\
+             globals: ['Deno', 'Bun', 'window', 'self', 'document', 'importScripts', 'WorkerGlobalScope'].filter((name) => typeof globalThis[name] !== 'undefined'),\n\
+             platform: process.platform, arch: process.arch, execArgv: process.execArgv, argv: process.argv, execPath: process.execPath,\n\
+             features: ['inspector', 'debug', 'uv', 'ipv6', 'tls_alpn', 'tls_sni', 'tls_ocsp', 'tls', 'cached_builtins', 'require_module', 'typescript'].filter((name) => !(name in process.features)),\n\
+             config: typeof process.config.variables, home: require('os').homedir(), user: require('os').userInfo().username,\n\
+             stdin: process.stdin.isTTY === true, binding: typeof process.binding, nextTick: process.nextTick.length, uptime: process.uptime() > 0,\n\
+             hrtime: typeof process.hrtime.bigint(), usage: process.memoryUsage().heapUsed > 0 && process.cpuUsage().user >= 0, umask: typeof process.umask() });",
+        )],
+        json!({
+            "release": "node", "versions": [], "other": [], "tag": "[object process]", "globals": [], "platform": "linux", "arch": "x64", "execArgv": [],
+            "argv": ["/var/lang/bin/node", "/var/runtime/index.mjs"], "execPath": "/var/lang/bin/node", "features": [],
+            "config": "object", "home": "/home/sbx_user1051", "user": "sbx_user1051", "stdin": false, "binding": "function", "nextTick": 1, "uptime": true,
+            "hrtime": "bigint", "usage": true, "umask": "number",
+        }),
+    );
+}
