@@ -8,7 +8,7 @@ const PROBE: &str = r#"
 exports.handler = async (event) => {
   const fs = require('fs');
   const root = __dirname;
-  const tmp = process.env.TMPDIR;
+  const tmp = require('os').tmpdir();
   try {
     return { value: await eval(`(async () => { ${event.js} })()`) };
   } catch (error) {

@@ -72,35 +72,35 @@ fn fixtures() -> Vec<Fixture> {
     let deep = map("../src/orders.ts");
     vec![
         // TypeScript.
-        one("interface", "index.ts", "interface Order {\n  id: string;\n  lines: number[];\n}\nexport const handler = async (order: Order) => {\n  throw new Error('here');\n};\n", "/interface/index.ts:6:9"),
-        one("column", "index.ts", "type A = { a: number };\nexport const handler = async (event: A, context: unknown): Promise<A> => { const x: A = event; throw new Error('here'); };\n", "/column/index.ts:2:102"),
-        one("enum", "index.ts", "enum Color {\n  Red = 'red',\n  Green = 'green',\n}\n\nfunction fail(color: Color): never {\n  throw new Error(color);\n}\nexport const handler = async () => fail(Color.Green);\n", "/enum/index.ts:7:9"),
-        one("mts", "index.mts", "import type { Readable } from 'node:stream';\nimport { join } from 'node:path';\n\n\nexport const handler = async (input?: Readable) => {\n  join('a', 'b');\n  throw new Error('here');\n};\n", "/mts/index.mts:7:9"),
-        one("cts", "index.cts", "interface Nothing {}\n\nmodule.exports.handler = async (event: Nothing) => {\n  throw new Error('here');\n};\n", "/cts/index.cts:4:9"),
-        one("class", "index.ts", "class Service {\n  constructor(private readonly name: string, public count = 0) {}\n  run(): never {\n    throw new Error(this.name);\n  }\n}\nexport const handler = async () => new Service('s').run();\n", "/class/index.ts:4:11"),
-        one("awaited", "index.ts", "declare const unused: string;\nconst later = (): Promise<void> => new Promise((done) => setTimeout(done, 1));\nexport const handler = async (): Promise<void> => {\n  await later();\n  throw new Error('here');\n};\n", "/awaited/index.ts:5:9"),
-        one("generic", "index.ts", "export function pick<T extends object,\n  K extends keyof T>(from: T, key: K): T[K] {\n  if (!(key in from)) throw new Error('no key');\n  return from[key];\n}\nexport const handler = async () => pick({} as { a: number }, 'a');\n", "/generic/index.ts:3:29"),
-        one("satisfies", "index.ts", "const table = {\n  a: 1,\n} satisfies Record<string, number>;\nnamespace Inner {\n  export const fail = (): never => {\n    throw new Error(String(table.a));\n  };\n}\nexport const handler = async () => Inner.fail();\n", "/satisfies/index.ts:6:11"),
-        one("unicode", "index.ts", "// é 𝄞\ntype T = 'é';\nexport const handler = async (t: T) => { const s = '𝄞é' as const; throw new Error(s); };\n", "/unicode/index.ts:3:74"),
+        one("interface", "index.ts", "interface Order {\n  id: string;\n  lines: number[];\n}\nexport const handler = async (order: Order) => {\n  throw new Error('here');\n};\n", "/var/task/index.ts:6:9"),
+        one("column", "index.ts", "type A = { a: number };\nexport const handler = async (event: A, context: unknown): Promise<A> => { const x: A = event; throw new Error('here'); };\n", "/var/task/index.ts:2:102"),
+        one("enum", "index.ts", "enum Color {\n  Red = 'red',\n  Green = 'green',\n}\n\nfunction fail(color: Color): never {\n  throw new Error(color);\n}\nexport const handler = async () => fail(Color.Green);\n", "/var/task/index.ts:7:9"),
+        one("mts", "index.mts", "import type { Readable } from 'node:stream';\nimport { join } from 'node:path';\n\n\nexport const handler = async (input?: Readable) => {\n  join('a', 'b');\n  throw new Error('here');\n};\n", "/var/task/index.mts:7:9"),
+        one("cts", "index.cts", "interface Nothing {}\n\nmodule.exports.handler = async (event: Nothing) => {\n  throw new Error('here');\n};\n", "/var/task/index.cts:4:9"),
+        one("class", "index.ts", "class Service {\n  constructor(private readonly name: string, public count = 0) {}\n  run(): never {\n    throw new Error(this.name);\n  }\n}\nexport const handler = async () => new Service('s').run();\n", "/var/task/index.ts:4:11"),
+        one("awaited", "index.ts", "declare const unused: string;\nconst later = (): Promise<void> => new Promise((done) => setTimeout(done, 1));\nexport const handler = async (): Promise<void> => {\n  await later();\n  throw new Error('here');\n};\n", "/var/task/index.ts:5:9"),
+        one("generic", "index.ts", "export function pick<T extends object,\n  K extends keyof T>(from: T, key: K): T[K] {\n  if (!(key in from)) throw new Error('no key');\n  return from[key];\n}\nexport const handler = async () => pick({} as { a: number }, 'a');\n", "/var/task/index.ts:3:29"),
+        one("satisfies", "index.ts", "const table = {\n  a: 1,\n} satisfies Record<string, number>;\nnamespace Inner {\n  export const fail = (): never => {\n    throw new Error(String(table.a));\n  };\n}\nexport const handler = async () => Inner.fail();\n", "/var/task/index.ts:6:11"),
+        one("unicode", "index.ts", "// é 𝄞\ntype T = 'é';\nexport const handler = async (t: T) => { const s = '𝄞é' as const; throw new Error(s); };\n", "/var/task/index.ts:3:74"),
         fixture("imported", "index.handler", vec![
             ("index.ts", "import { fail } from './lib/fail.ts';\nexport const handler = async (): Promise<never> => fail('x');\n".into()),
             ("lib/fail.ts", "export type Reason = string;\n\n\nexport function fail(reason: Reason): never {\n  throw new Error(reason);\n}\n".into()),
-        ], "/imported/lib/fail.ts:5:9"),
+        ], "/var/task/lib/fail.ts:5:9"),
         fixture("required", "index.handler", vec![
             ("index.js", "const { fail } = require('./fail.cts');\nexports.handler = async () => fail('x');\n".into()),
             ("fail.cts", "type Reason = string;\nexports.fail = (reason: Reason): never => {\n  throw new Error(reason);\n};\n".into()),
-        ], "/required/fail.cts:3:9"),
+        ], "/var/task/fail.cts:3:9"),
         // Bundles.
-        one("inline-cjs", "index.js", &inline(BUNDLED, &deep), "/code/src/orders.ts:7:3"),
-        one("inline-esm", "index.mjs", &inline(BUNDLED_MODULE, &deep), "/code/src/orders.ts:7:3"),
+        one("inline-cjs", "index.js", &inline(BUNDLED, &deep), "/var/src/orders.ts:7:3"),
+        one("inline-esm", "index.mjs", &inline(BUNDLED_MODULE, &deep), "/var/src/orders.ts:7:3"),
         fixture("side-cjs", "dist/index.handler", vec![
             ("dist/index.js", side(BUNDLED, "index.js.map")),
             ("dist/index.js.map", deep.clone()),
-        ], "/side-cjs/src/orders.ts:7:3"),
+        ], "/var/task/src/orders.ts:7:3"),
         fixture("side-esm", "dist/index.handler", vec![
             ("dist/index.mjs", side(BUNDLED_MODULE, "maps/index.mjs.map")),
             ("dist/maps/index.mjs.map", deep.clone()),
-        ], "/side-esm/src/orders.ts:7:3"),
+        ], "/var/task/src/orders.ts:7:3"),
         fixture("webpack", "index.handler", vec![
             ("index.js", side(BUNDLED, "index.js.map")),
             ("index.js.map", map("webpack:///./src/orders.ts")),
@@ -111,15 +111,15 @@ fn fixtures() -> Vec<Fixture> {
             ("node_modules/packed/index.js.map", map("lib.ts")),
         ], "/node_modules/packed/lib.ts:7:3"),
         // Maps that are none: the places of the file itself.
-        one("not-base64", "index.js", &side(BUNDLED, "data:application/json;base64,%%%"), "/not-base64/index.js:1:53"),
-        one("not-json", "index.js", &inline(BUNDLED, "{\"version\":3"), "/not-json/index.js:1:53"),
-        one("not-vlq", "index.js", &inline(BUNDLED, &json!({"version": 3, "sources": ["a"], "names": [], "mappings": "!!!!,gggggggggggggggggggg"}).to_string()), "/not-vlq/index.js:1:53"),
-        one("no-source", "index.mjs", &inline(BUNDLED_MODULE, &json!({"version": 3, "sources": [], "names": [], "mappings": "AAgggggggE"}).to_string()), "/no-source/index.mjs:1:53"),
-        one("missing", "index.js", &side(BUNDLED, "absent.map"), "/missing/index.js:1:53"),
-        one("outside", "index.mjs", &side(BUNDLED_MODULE, "../../outside.map"), "/outside/index.mjs:1:53"),
-        one("absolute", "index.js", &side(BUNDLED, "file:///etc/passwd"), "/absolute/index.js:1:53"),
-        one("remote", "index.js", &side(BUNDLED, "http://127.0.0.1:9/index.js.map"), "/remote/index.js:1:53"),
-        one("directory", "index.js", &side(BUNDLED, "."), "/directory/index.js:1:53"),
+        one("not-base64", "index.js", &side(BUNDLED, "data:application/json;base64,%%%"), "/var/task/index.js:1:53"),
+        one("not-json", "index.js", &inline(BUNDLED, "{\"version\":3"), "/var/task/index.js:1:53"),
+        one("not-vlq", "index.js", &inline(BUNDLED, &json!({"version": 3, "sources": ["a"], "names": [], "mappings": "!!!!,gggggggggggggggggggg"}).to_string()), "/var/task/index.js:1:53"),
+        one("no-source", "index.mjs", &inline(BUNDLED_MODULE, &json!({"version": 3, "sources": [], "names": [], "mappings": "AAgggggggE"}).to_string()), "/var/task/index.mjs:1:53"),
+        one("missing", "index.js", &side(BUNDLED, "absent.map"), "/var/task/index.js:1:53"),
+        one("outside", "index.mjs", &side(BUNDLED_MODULE, "../../outside.map"), "/var/task/index.mjs:1:53"),
+        one("absolute", "index.js", &side(BUNDLED, "file:///etc/passwd"), "/var/task/index.js:1:53"),
+        one("remote", "index.js", &side(BUNDLED, "http://127.0.0.1:9/index.js.map"), "/var/task/index.js:1:53"),
+        one("directory", "index.js", &side(BUNDLED, "."), "/var/task/index.js:1:53"),
     ]
 }
 
@@ -187,9 +187,12 @@ fn code_reads_mapped_stacks_too_and_may_still_prepare_its_own() {
     let (_project, server) = serve(&fixtures);
     let (answer, log) = invoke_logged(server.endpoint(), "f", "{}");
     let answer: Value = value_of(&answer);
-    assert!(answer[0].as_str().unwrap().contains("/f/index.ts:5:16"), "{answer}");
+    assert!(
+        answer[0].as_str().unwrap().contains("/var/task/index.ts:5:16"),
+        "{answer}"
+    );
     assert_eq!(answer[1], json!(["index.ts", 7, 24]), "{answer}");
-    assert!(log.contains("/f/index.ts:9:17"), "{log}");
+    assert!(log.contains("/var/task/index.ts:9:17"), "{log}");
 }
 
 #[test]
@@ -207,7 +210,7 @@ fn a_map_that_is_too_large_is_no_map() {
     let (_project, server) = serve(&fixtures);
     let answer = invoke(server.endpoint(), "f", "{}").json();
     assert!(
-        answer["trace"][1].as_str().unwrap().contains("/f/index.js:1:53"),
+        answer["trace"][1].as_str().unwrap().contains("/var/task/index.js:1:53"),
         "{answer}"
     );
 }
