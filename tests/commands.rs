@@ -168,7 +168,7 @@ fn check_warns_of_functions_that_would_not_start() {
     for warning in [
         "function \"export\" does not start: Runtime.HandlerNotFound: good.absent is undefined or not exported",
         "function \"syntax\" does not start: Runtime.UserCodeSyntaxError: SyntaxError: ",
-        "function \"module\" does not start: Runtime.ImportModuleError: Error: Cannot find package 'absent-package'",
+        "function \"module\" does not start: Error: Cannot find package 'absent-package'",
         "./absent.mjs",
     ] {
         assert!(done.error.contains(warning), "{warning}: {}", done.error);
@@ -270,11 +270,11 @@ fn a_wrong_command_line_is_exit_code_two_and_help_says_what_there_is() {
 }
 
 #[test]
-fn the_worker_command_is_not_for_people() {
-    let done = ended(command(&["worker"]).stdin(Stdio::null()).output().unwrap());
+fn the_zygote_command_is_not_for_people() {
+    let done = ended(command(&["zygote"]).stdin(Stdio::null()).output().unwrap());
     assert_eq!(done.code, Some(1));
     assert!(
-        done.error.contains("a worker is started by `hikigane up` only"),
+        done.error.contains("workers are started by `hikigane up` only"),
         "{}",
         done.error
     );
@@ -491,9 +491,9 @@ fn only_loopback_is_listened_on() {
 
 #[test]
 fn the_second_signal_ends_at_once() {
-    let slow = "import fs from 'node:fs'; export const handler = async () => { fs.writeFileSync('out/begun', ''); await new Promise((done) => setTimeout(done, 50000)); };";
+    let slow = "import fs from 'node:fs'; export const handler = async () => { fs.writeFileSync(`${process.env.OUT}/begun`, ''); await new Promise((done) => setTimeout(done, 50000)); };";
     let project = Project::new(
-        "functions:\n  slow: { code: ./slow.mjs, timeout: 60s, allow: { write: [./out] } }\n",
+        "functions:\n  slow: { code: ./slow.mjs, timeout: 60s, env: { OUT: \"${dir}/out\" }, allow: { write: [./out] } }\n",
         &[("slow.mjs", slow)],
     );
     project.mkdir("out");

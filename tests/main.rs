@@ -4,13 +4,21 @@
 
 mod support;
 
+mod ahead;
+mod cage;
 mod commands;
+mod contract;
 mod durability;
 mod functions;
+mod hostile;
 mod house;
 mod isolation;
 mod npm;
+mod refusals;
 mod resolution;
 mod smoke;
+mod streaming;
 mod tls;
+mod traces;
 mod triggers;
+mod zygote;

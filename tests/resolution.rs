@@ -431,7 +431,7 @@ fn node_path_is_searched_last() {
     ]);
     let manifest = ["cjs", "esm"].map(|name| {
         let code = project.join(&format!("code/{name}"));
-        let path = format!("/nowhere:{}/layer/nodejs/node_modules", code.display());
+        let path = "/nowhere:/var/task/layer/nodejs/node_modules";
         format!(
             "  {name}: {{ code: {}, handler: index.handler, env: {{ NODE_PATH: \"{path}\" }} }}\n",
             code.display()
@@ -453,20 +453,22 @@ fn node_path_is_searched_last() {
 #[test]
 fn modules_that_a_function_writes_are_found() {
     let js = "const fs = require('fs'); const code = (path) => { try { return require(path); } catch (error) { return error.code; } };\n\
-        exports.handler = async () => {\n\
+        exports.handler = async ({ work }) => {\n\
           const tmp = require('os').tmpdir(); fs.mkdirSync(`${tmp}/node_modules/p`, { recursive: true });\n\
-          const before = [code(`${tmp}/made`), code('./made'), code('./folder/made')];\n\
+          const before = [code(`${tmp}/made`), code(`${work}/made`), code(`${work}/folder/made`)];\n\
           fs.writeFileSync(`${tmp}/made.js`, 'module.exports = require(\"p\");'); fs.writeFileSync(`${tmp}/node_modules/p/index.js`, 'module.exports = 1;'); fs.writeFileSync(`${tmp}/node_modules/p/package.json`, '{}');\n\
-          fs.writeFileSync(`${__dirname}/made.js`, 'module.exports = 2;'); fs.mkdirSync(`${__dirname}/folder`);\n\
-          fs.writeFileSync(`${__dirname}/folder/made.js`, 'module.exports = 3;');\n\
-          return [before, code(`${tmp}/made`), code('./made'), code('./folder/made'), (await import(`${tmp}/made.js`)).default];\n\
+          fs.writeFileSync(`${work}/made.js`, 'module.exports = 2;'); fs.mkdirSync(`${work}/folder`);\n\
+          fs.writeFileSync(`${work}/folder/made.js`, 'module.exports = 3;');\n\
+          return [before, code(`${tmp}/made`), code(`${work}/made`), code(`${work}/folder/made`), (await import(`${tmp}/made.js`)).default];\n\
         };";
     let not_found = "MODULE_NOT_FOUND";
-    let settings = "handler: index.handler, allow: { write: [./code/f] }";
+    let settings = "handler: index.handler, allow: { write: [./work] }";
     let project = project_of(&[("f", settings, &[("index.js", js)])]);
+    project.mkdir("work");
     let server = project.up();
+    let work = json!({ "work": project.join("work") }).to_string();
     assert_eq!(
-        call(&server, "f"),
+        value_of(&invoke(server.endpoint(), "f", &work)),
         json!([[not_found, not_found, not_found], 1, 2, 3, 1])
     );
 }

@@ -16,6 +16,7 @@ service: files
 functions:
   note:
     code: ./note.mjs
+    env: { PROJECT: "${dir}" }
     allow: { read: [./inbox], write: [./seen] }
     events:
       - s3: { bucket: inbox, event: ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"], settle: 200ms }
@@ -25,7 +26,7 @@ sources:
 
 const NOTE: &str = r#"
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
-const home = import.meta.dirname;
+const home = process.env.PROJECT;
 export const handler = async ({ Records: [{ eventName, s3 }] }) => {
   const key = decodeURIComponent(s3.object.key.replaceAll("+", " "));
   const file = `${home}/inbox/${key}`;
@@ -554,13 +555,14 @@ functions:
   slow:
     code: ./slow.mjs
     timeout: 60s
+    env: { PROJECT: "${dir}" }
     allow: { read: [./signs], write: [./signs] }
     events:
       - schedule: { rate: rate(1 minute), overlap: skip }
 "#;
     let slow = r#"
 import { existsSync, writeFileSync } from "node:fs";
-const signs = `${import.meta.dirname}/signs`;
+const signs = `${process.env.PROJECT}/signs`;
 export const handler = async (event) => {
   writeFileSync(`${signs}/started`, event.time);
   while (!existsSync(`${signs}/go`)) await new Promise((resolve) => setTimeout(resolve, 10));

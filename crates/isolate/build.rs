@@ -12,6 +12,8 @@ mod extensions;
 #[path = "src/files.rs"]
 #[allow(dead_code)]
 mod files;
+#[path = "build/polyfills.rs"]
+mod polyfills;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -26,6 +28,7 @@ use deno_error::JsErrorBox;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=src/extensions.rs");
     println!("cargo:rerun-if-changed=src/files.rs");
     println!("cargo:rerun-if-changed=js");
@@ -118,7 +121,7 @@ fn write_table(
     table.push_str("];\n");
 }
 
-/// Strips the types off the extensions' TypeScript. The version token is what `deno_node` asks its embedder to replace.
+/// Adapts a script of an extension and strips its types off. The version token is what `deno_node` asks its embedder to replace.
 fn transpile(
     name: ModuleName,
     source: ModuleCodeString,
@@ -128,20 +131,13 @@ fn transpile(
     } else {
         deno_ast::MediaType::from_path(std::path::Path::new(name.as_str()))
     };
-    if !media_type.is_typed() {
-        return Ok((source, None));
+    let mut code = polyfills::adapt(&name, source.as_str().to_owned());
+    if name.ends_with("deno_node/_process/process.ts") {
+        code = code.replace("__NODE_VERSION__", deno_node::NODE_VERSION);
     }
-    let source = if name.ends_with("deno_node/_process/process.ts") {
-        source
-            .as_str()
-            .replace("__NODE_VERSION__", deno_node::NODE_VERSION)
-            .into()
-    } else {
-        source
-    };
-    let specifier = deno_core::url::Url::parse(&name).map_err(JsErrorBox::from_err)?;
-    Ok((
-        extensions::strip_types(specifier, source.as_str().into(), media_type)?.into(),
-        None,
-    ))
+    if media_type.is_typed() {
+        let specifier = deno_core::url::Url::parse(&name).map_err(JsErrorBox::from_err)?;
+        code = extensions::strip_types(specifier, code.into(), media_type)?;
+    }
+    Ok((polyfills::bind_namespace(&name, code).into(), None))
 }

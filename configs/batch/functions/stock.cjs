@@ -1,7 +1,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const home = path.join(__dirname, "..");
+const home = process.env.PROJECT;
 const read = (name) => JSON.parse(fs.readFileSync(path.join(home, "data", name), "utf8"));
 
 exports.handler = async () => {

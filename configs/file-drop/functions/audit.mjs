@@ -1,7 +1,7 @@
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const list = join(import.meta.dirname, "..", "accepted", "audit.log");
+const list = join(process.env.PROJECT, "accepted", "audit.log");
 
 export const handler = async (event) => {
   const [{ eventTime, s3 }] = event.Records;

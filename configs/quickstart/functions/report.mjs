@@ -1,7 +1,7 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-const outbox = join(import.meta.dirname, "..", "outbox");
+const outbox = join(process.env.PROJECT, "outbox");
 
 export const handler = async (event) => {
   const summaries = (await readdir(outbox)).filter((name) => name.endsWith(".summary.json")).sort();

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
-const home = join(import.meta.dirname, "..");
+const home = process.env.PROJECT;
 
 export const handler = async (event) => {
   const summaries = [];

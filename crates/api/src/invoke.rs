@@ -111,7 +111,7 @@ fn value(text: &str) -> HeaderValue {
 async fn payload(body: Body) -> Result<Bytes, ApiError> {
     let limit = limits::SYNC_PAYLOAD;
     match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => Ok(of_its_own(collected.to_bytes())),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::new(
             413,
             "RequestTooLargeException",
@@ -122,6 +122,16 @@ async fn payload(body: Body) -> Result<Bytes, ApiError> {
             "InvalidRequestContentException",
             format!("the request body broke off: {error}"),
         )),
+    }
+}
+
+/// A small payload is a piece of the connection's read buffer, which would live as long as the payload does, in the history too.
+fn of_its_own(payload: Bytes) -> Bytes {
+    const SMALL: usize = 8 * 1024;
+    if payload.len() > SMALL {
+        payload
+    } else {
+        Bytes::copy_from_slice(&payload)
     }
 }
 

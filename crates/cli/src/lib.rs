@@ -56,12 +56,12 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
     // Before anything else: V8 wants to be the first in its process, and no other thread may exist.
     if std::env::args_os()
         .nth(1)
-        .is_some_and(|argument| argument == server::WORKER)
+        .is_some_and(|argument| argument == server::ZYGOTE)
     {
-        return match hikigane_isolate::worker_main() {
+        return match hikigane_isolate::zygote_main() {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {
-                eprintln!("hikigane worker: {message}");
+                eprintln!("hikigane zygote: {message}");
                 ExitCode::FAILURE
             }
         };

@@ -1,6 +1,5 @@
 //! A server, put together from a loaded manifest. Nothing of it runs before all of it could be opened.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +16,8 @@ use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSin
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The hidden first argument that makes this program a worker.
-pub const WORKER: &str = "worker";
+/// The hidden first argument that makes this program the one that workers are forked from.
+pub const ZYGOTE: &str = "zygote";
 
 /// Generic workers kept in stock.
 const SPARES: usize = 2;
@@ -169,15 +168,11 @@ fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -
 
 /// Worker processes of this very program.
 pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) -> anyhow::Result<ProcessExecutor> {
-    let env: HashMap<String, String> = endpoint
-        .map(|address| ("AWS_ENDPOINT_URL".to_owned(), format!("http://{address}")))
-        .into_iter()
-        .collect();
     ProcessExecutor::new(ProcessSettings {
-        command: (PathBuf::from("/proc/self/exe"), vec![WORKER.to_owned()]),
+        command: (PathBuf::from("/proc/self/exe"), vec![ZYGOTE.to_owned()]),
         spares,
         tmp_root: std::path::absolute(&tmp_root)?,
-        env: env.into_iter().collect(),
+        endpoint,
     })
     .with_context(|| format!("cannot prepare workers under {}", tmp_root.display()))
 }

@@ -18,16 +18,25 @@ pub trait Executor: Send + Sync {
 /// A fresh environment.
 pub struct Started {
     /// The environment, ready for its first invocation.
-    pub environment: Box<dyn Environment>,
+    pub environment: Arc<dyn Environment>,
     /// How long the initialisation took.
     pub init: Duration,
 }
 
 /// Runs invocations of one function, one at a time. Dropping it ends it at once.
 #[async_trait]
-pub trait Environment: Send {
-    /// Runs one invocation; after `timeout` it is killed.
-    async fn invoke(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished;
+pub trait Environment: Send + Sync {
+    /// Runs one invocation; after `timeout` it is killed. What it logs goes to `logs`, which come back with the end.
+    ///
+    /// May be called while another invocation runs: then this one runs after it, or, when that one lingers or the environment dies
+    /// meanwhile, comes back as [`Reuse::NotStarted`].
+    async fn invoke(&self, invocation: &Invocation, timeout: Duration, logs: LogSink) -> (Finished, LogSink);
+
+    /// Whether it would start an invocation now, or very soon.
+    fn is_open(&self) -> bool;
+
+    /// Whether it can ever run another invocation.
+    fn is_alive(&self) -> bool;
 }
 
 /// The end of an invocation, as the environment saw it.
@@ -35,8 +44,10 @@ pub trait Environment: Send {
 pub struct Finished {
     /// How it ended.
     pub outcome: Outcome,
-    /// From hand-over to result.
+    /// From its start to its result.
     pub duration: Duration,
+    /// Whether it waited for anything but the processor (a timer, a file, the network): meanwhile others could have run.
+    pub waited: bool,
     /// The most memory the environment ever held, MB.
     pub max_memory_mb: u32,
     /// Whether the environment may run another invocation.
@@ -50,7 +61,7 @@ pub enum Reuse {
     Clean,
     /// It died, was killed, or its state is not to be trusted.
     Dirty,
-    /// It was found dead before the invocation reached it: the invocation did not run and belongs to another environment.
+    /// The invocation did not run and never will here: it belongs to another environment.
     NotStarted,
 }
 

@@ -9,6 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub const LIMIT: usize = 16 * 1024 * 1024;
 
 const HEAD: usize = 4;
+/// Frames up to this size are copied out of the buffer that was read into.
+const SMALL: usize = 8 * 1024;
 
 /// From the server to a worker.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +44,10 @@ pub struct InvokeFrame {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromWorker {
     /// The worker waits for [`ToWorker::Init`].
-    Ready,
+    Ready {
+        /// Its process.
+        pid: u32,
+    },
     /// The function is loaded.
     Loaded {
         /// Most memory held so far, KiB.
@@ -59,26 +64,59 @@ pub enum FromWorker {
     Log(Bytes),
     /// The handler returned this JSON text.
     Returned {
-        /// The invocation's.
-        nonce: u64,
-        /// Most memory held so far, KiB.
-        max_rss_kib: u32,
+        /// What it took.
+        run: Ran,
         /// The result.
         payload: Bytes,
     },
     /// The handler threw: Lambda's error JSON.
     Failed {
-        /// The invocation's.
-        nonce: u64,
-        /// Most memory held so far, KiB.
-        max_rss_kib: u32,
+        /// What it took.
+        run: Ran,
         /// Whether the worker can go on.
         reusable: bool,
         /// The error.
         error: Bytes,
     },
+    /// There was no ticket for the invocation with this nonce: the server has taken it back, and it was not run.
+    Dropped {
+        /// The invocation's.
+        nonce: u64,
+    },
     /// The function needed more memory than it has. The worker ends.
     OutOfMemory,
+}
+
+/// An invocation that has ended, as the worker measured it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// The invocation's.
+    pub nonce: u64,
+    /// From its start to its end, microseconds.
+    pub micros: u64,
+    /// Whether it waited for anything but the processor.
+    pub waited: bool,
+    /// Most memory held so far, KiB.
+    pub max_rss_kib: u32,
+}
+
+impl Ran {
+    fn put(self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.nonce);
+        out.put_u64_le(self.micros);
+        out.put_u8(self.waited.into());
+        out.put_u32_le(self.max_rss_kib);
+    }
+
+    fn take(body: &mut Bytes) -> Result<Self, FrameError> {
+        let short = |_| FrameError("a result without its measures");
+        Ok(Self {
+            nonce: body.try_get_u64_le().map_err(short)?,
+            micros: body.try_get_u64_le().map_err(short)?,
+            waited: body.try_get_u8().map_err(short)? != 0,
+            max_rss_kib: body.try_get_u32_le().map_err(short)?,
+        })
+    }
 }
 
 /// What cannot be a frame.
@@ -95,6 +133,7 @@ const LOG: u8 = 19;
 const RETURNED: u8 = 20;
 const FAILED: u8 = 21;
 const OUT_OF_MEMORY: u8 = 22;
+const DROPPED: u8 = 23;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -112,8 +151,15 @@ fn take(buffer: &mut BytesMut) -> Result<Option<(u8, Bytes)>, FrameError> {
         buffer.reserve(HEAD + length - buffer.len());
         return Ok(None);
     }
-    let mut frame = buffer.split_to(HEAD + length).freeze();
-    frame.advance(HEAD);
+    buffer.advance(HEAD);
+    // A piece of the buffer keeps all of it alive for as long as somebody keeps the piece.
+    let mut frame = if length <= SMALL {
+        let frame = Bytes::copy_from_slice(&buffer[..length]);
+        buffer.advance(length);
+        frame
+    } else {
+        buffer.split_to(length).freeze()
+    };
     let kind = frame.get_u8();
     Ok(Some((kind, frame)))
 }
@@ -187,30 +233,20 @@ impl FromWorker {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Ready => put(out, READY, |_| ()),
+            Self::Ready { pid } => put(out, READY, |out| out.put_u32_le(*pid)),
             Self::Loaded { max_rss_kib } => put(out, LOADED, |out| out.put_u32_le(*max_rss_kib)),
             Self::LoadFailed { max_rss_kib, error } => put(out, LOAD_FAILED, |out| {
                 out.put_u32_le(*max_rss_kib);
                 out.put_slice(error);
             }),
             Self::Log(text) => put(out, LOG, |out| out.put_slice(text)),
-            Self::Returned {
-                nonce,
-                max_rss_kib,
-                payload,
-            } => put(out, RETURNED, |out| {
-                out.put_u64_le(*nonce);
-                out.put_u32_le(*max_rss_kib);
+            Self::Returned { run, payload } => put(out, RETURNED, |out| {
+                run.put(out);
                 out.put_slice(payload);
             }),
-            Self::Failed {
-                nonce,
-                max_rss_kib,
-                reusable,
-                error,
-            } => put(out, FAILED, |out| {
-                out.put_u64_le(*nonce);
-                out.put_u32_le(*max_rss_kib);
+            Self::Dropped { nonce } => put(out, DROPPED, |out| out.put_u64_le(*nonce)),
+            Self::Failed { run, reusable, error } => put(out, FAILED, |out| {
+                run.put(out);
                 out.put_u8((*reusable).into());
                 out.put_slice(error);
             }),
@@ -223,13 +259,16 @@ impl FromWorker {
         let Some((kind, mut body)) = take(buffer)? else {
             return Ok(None);
         };
-        let nonce = |body: &mut Bytes| body.try_get_u64_le().map_err(|_| FrameError("a result without nonce"));
         let rss = |body: &mut Bytes| {
             body.try_get_u32_le()
                 .map_err(|_| FrameError("a result without memory use"))
         };
         Ok(Some(match kind {
-            READY => Self::Ready,
+            READY => Self::Ready {
+                pid: body
+                    .try_get_u32_le()
+                    .map_err(|_| FrameError("a worker without a process"))?,
+            },
             LOADED => Self::Loaded {
                 max_rss_kib: rss(&mut body)?,
             },
@@ -239,17 +278,19 @@ impl FromWorker {
             },
             LOG => Self::Log(body),
             RETURNED => Self::Returned {
-                nonce: nonce(&mut body)?,
-                max_rss_kib: rss(&mut body)?,
+                run: Ran::take(&mut body)?,
                 payload: body,
             },
+            DROPPED => Self::Dropped {
+                nonce: body
+                    .try_get_u64_le()
+                    .map_err(|_| FrameError("a dropped invocation without nonce"))?,
+            },
             FAILED => {
-                let nonce = nonce(&mut body)?;
-                let max_rss_kib = rss(&mut body)?;
+                let run = Ran::take(&mut body)?;
                 let reusable = body.try_get_u8().map_err(|_| FrameError("a failure without state"))? != 0;
                 Self::Failed {
-                    nonce,
-                    max_rss_kib,
+                    run,
                     reusable,
                     error: body,
                 }
@@ -274,26 +315,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn ran() -> impl Strategy<Value = Ran> {
+        (any::<u64>(), any::<u64>(), any::<bool>(), any::<u32>()).prop_map(|(nonce, micros, waited, max_rss_kib)| Ran {
+            nonce,
+            micros,
+            waited,
+            max_rss_kib,
+        })
+    }
+
     fn from_worker() -> impl Strategy<Value = FromWorker> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from);
         prop_oneof![
-            Just(FromWorker::Ready),
+            any::<u32>().prop_map(|pid| FromWorker::Ready { pid }),
             Just(FromWorker::OutOfMemory),
             any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
             bytes().prop_map(FromWorker::Log),
-            (any::<u64>(), any::<u32>(), bytes()).prop_map(|(nonce, max_rss_kib, payload)| FromWorker::Returned {
-                nonce,
-                max_rss_kib,
-                payload
-            }),
-            (any::<u64>(), any::<u32>(), any::<bool>(), bytes()).prop_map(|(nonce, max_rss_kib, reusable, error)| {
-                FromWorker::Failed {
-                    nonce,
-                    max_rss_kib,
-                    reusable,
-                    error,
-                }
+            any::<u64>().prop_map(|nonce| FromWorker::Dropped { nonce }),
+            (ran(), bytes()).prop_map(|(run, payload)| FromWorker::Returned { run, payload }),
+            (ran(), any::<bool>(), bytes()).prop_map(|(run, reusable, error)| FromWorker::Failed {
+                run,
+                reusable,
+                error
             }),
         ]
     }

@@ -3,15 +3,21 @@
 //! [`Executor`] makes an [`Environment`] for a function, [`Pool`] reuses environments. The real executor is
 //! [`ProcessExecutor`]: one child process per environment, spoken to in [`frames`]. This crate knows nothing of V8.
 
+mod answer;
 mod environment;
 pub mod frames;
+mod link;
 mod log;
+mod nursery;
 mod pool;
 mod process;
 mod spec;
+mod tickets;
+mod worker;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
 pub use log::{LiveLog, LogSink, PlatformLog};
 pub use pool::{Pool, PoolStats};
 pub use process::{ProcessExecutor, ProcessSettings, sweep};
 pub use spec::{EnvironmentSpec, WorkerInit};
+pub use tickets::Tickets;

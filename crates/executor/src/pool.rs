@@ -1,30 +1,31 @@
 //! Warm environments, kept for reuse.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use hikigane_model::{FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
+use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
 
 use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError};
 
-/// A function whose invocations take less than this on average is worth a wait: its next environment is free in a moment.
-const SHORT: Duration = Duration::from_millis(3);
-/// How long that wait may be.
-const MOMENT: Duration = Duration::from_millis(2);
+/// A function whose invocations take less than this on average, and wait for nothing but the processor, is brief.
+const BRIEF: Duration = Duration::from_millis(2);
+/// How much work is sent ahead to one environment of a brief function, in time it will take: less than it takes to make another.
+const AHEAD: Duration = Duration::from_millis(5);
+/// How many invocations are sent ahead at most, however short they are.
+const MOST_AHEAD: usize = 128;
 
 /// Hands invocations to environments: the warm one that was used last, or a fresh one.
 ///
-/// When as many environments of a function are busy as there are processors, and its invocations are short, the next one waits for a
-/// moment for one of them: the processors have no time for more, and to wake another process costs more than such an
-/// invocation. How many run at once is not decided here: that is admission, in the router.
+/// Invocations of a brief function are sent ahead to environments that are busy, once as many of them are busy as there are processors for
+/// functions: others would only take the processor away from those, and to wake one more process costs more than such an invocation. How many
+/// run at once is not decided here: that is admission, in the router.
 pub struct Pool {
     executor: Arc<dyn Executor>,
     warm: Arc<Mutex<Warm>>,
     max_idle: usize,
-    processors: usize,
+    /// Environments of one brief function that are kept busy at once.
+    lanes: usize,
 }
 
 /// The environments by what they run, and how many are idle in all.
@@ -37,21 +38,12 @@ struct Warm {
 /// The environments of one function.
 #[derive(Default)]
 struct Shelf {
-    /// Those that wait, the one used last at the end.
+    /// Those that run nothing, the one used last at the end.
     idle: Vec<Idle>,
-    /// How many run.
-    busy: usize,
-    /// Invocations that wait for one of those.
-    waiting: VecDeque<oneshot::Sender<Box<dyn Environment>>>,
-    /// What an invocation takes, on average over the last few.
-    average: Duration,
-}
-
-/// Where the next environment comes from.
-enum Next {
-    Idle(Box<dyn Environment>),
-    Soon(oneshot::Receiver<Box<dyn Environment>>),
-    Fresh,
+    /// Those that run something.
+    busy: Vec<Busy>,
+    /// What an invocation takes, on average over the last few; `None` before the first has ended.
+    average: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,8 +54,13 @@ struct Key {
 }
 
 struct Idle {
-    environment: Box<dyn Environment>,
+    environment: Arc<dyn Environment>,
     since: Instant,
+}
+
+struct Busy {
+    environment: Arc<dyn Environment>,
+    invocations: usize,
 }
 
 /// How many environments wait for reuse.
@@ -84,15 +81,18 @@ impl Pool {
             loop {
                 tick.tick().await;
                 let Some(warm) = watched.upgrade() else { return };
-                reclaim(&warm, |idle| idle.since.elapsed() < idle_timeout);
+                reclaim(&warm, |idle| {
+                    idle.since.elapsed() < idle_timeout && idle.environment.is_alive()
+                });
             }
         });
+        // The server's own threads take the other half (see the composition root).
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             executor,
             warm,
             max_idle,
-            processors,
+            lanes: processors.div_ceil(2),
         }
     }
 
@@ -108,14 +108,13 @@ impl Pool {
             version: spec.version.clone(),
             revision: spec.revision,
         };
-        let _busy = Busy::new(&self.warm, &key);
-        while let Some(mut environment) = self.next(&key).await {
-            let finished = environment.invoke(invocation, spec.config.timeout, logs).await;
+        while let Some(environment) = self.take(&key) {
+            let finished = self.invoke(&key, environment, spec, invocation, logs).await;
             if finished.reuse != Reuse::NotStarted {
-                return Ok(self.end(key, environment, finished, InitKind::Warm));
+                return Ok(report(finished, InitKind::Warm));
             }
         }
-        let mut started = match self.executor.start(spec, logs).await {
+        let started = match self.executor.start(spec, logs).await {
             Ok(started) => started,
             Err(StartError::Function {
                 outcome,
@@ -131,11 +130,12 @@ impl Pool {
             }
             Err(host) => return Err(host),
         };
-        let mut finished = started.environment.invoke(invocation, spec.config.timeout, logs).await;
+        lock(&self.warm).begin(&key, started.environment.clone());
+        let mut finished = self.invoke(&key, started.environment, spec, invocation, logs).await;
         if finished.reuse == Reuse::NotStarted {
-            finished.outcome = Outcome::Crashed(hikigane_model::CrashReason::Signal(9));
+            finished.outcome = Outcome::Crashed(CrashReason::Signal(9));
         }
-        Ok(self.end(key, started.environment, finished, InitKind::Cold(started.init)))
+        Ok(report(finished, InitKind::Cold(started.init)))
     }
 
     /// How many environments wait.
@@ -145,118 +145,131 @@ impl Pool {
         }
     }
 
-    /// A warm environment, now or in a moment; `None`: a fresh one must be made.
-    async fn next(&self, key: &Key) -> Option<Box<dyn Environment>> {
-        match self.choose(key) {
-            Next::Idle(environment) => Some(environment),
-            Next::Fresh => None,
-            Next::Soon(mut soon) => match tokio::time::timeout(MOMENT, &mut soon).await {
-                Ok(environment) => environment.ok(),
-                Err(_) => {
-                    soon.close();
-                    soon.try_recv().ok().or_else(|| self.take_idle(key))
-                }
-            },
-        }
-    }
-
-    fn choose(&self, key: &Key) -> Next {
+    /// A warm environment that is counted as busy from now on; `None`: a fresh one must be made.
+    fn take(&self, key: &Key) -> Option<Arc<dyn Environment>> {
         let mut warm = lock(&self.warm);
-        let Some(shelf) = warm.by_key.get_mut(key) else {
-            return Next::Fresh;
-        };
-        // One of the busy is the invocation that asks.
-        if shelf.busy > self.processors && shelf.average < SHORT {
-            let (sender, soon) = oneshot::channel();
-            shelf.waiting.push_back(sender);
-            return Next::Soon(soon);
+        let shelf = warm.by_key.get_mut(key)?;
+        if let Some(busy) = shelf.ahead(self.lanes) {
+            busy.invocations += 1;
+            return Some(busy.environment.clone());
         }
-        drop(warm);
-        self.take_idle(key).map_or(Next::Fresh, Next::Idle)
-    }
-
-    fn take_idle(&self, key: &Key) -> Option<Box<dyn Environment>> {
-        let mut warm = lock(&self.warm);
-        let idle = warm.by_key.get_mut(key)?.idle.pop()?;
+        let place = shelf.idle.iter().rposition(|idle| idle.environment.is_open())?;
+        let environment = shelf.idle.remove(place).environment;
+        shelf.busy.push(Busy {
+            environment: environment.clone(),
+            invocations: 1,
+        });
         warm.idle -= 1;
-        Some(idle.environment)
+        Some(environment)
     }
 
-    fn end(&self, key: Key, environment: Box<dyn Environment>, finished: Finished, init: InitKind) -> Report {
-        if finished.reuse == Reuse::Clean {
-            self.put(key, environment, finished.duration);
-        }
-        let usage = Usage {
-            duration: finished.duration,
-            init,
-            max_memory_mb: finished.max_memory_mb,
-        };
-        Report {
-            outcome: finished.outcome,
-            usage,
-        }
-    }
-
-    /// Hands an environment to whoever waits for it, or keeps it.
-    fn put(&self, key: Key, mut environment: Box<dyn Environment>, took: Duration) {
-        let evicted = {
-            let mut warm = lock(&self.warm);
-            let shelf = warm.by_key.entry(key).or_default();
-            shelf.average = (shelf.average * 7 + took) / 8;
-            while let Some(waiting) = shelf.waiting.pop_front() {
-                match waiting.send(environment) {
-                    Ok(()) => return,
-                    // It waited in vain and went elsewhere.
-                    Err(back) => environment = back,
-                }
-            }
-            shelf.idle.push(Idle {
-                environment,
-                since: Instant::now(),
-            });
-            warm.idle += 1;
-            if warm.idle > self.max_idle {
-                warm.take_oldest()
-            } else {
-                None
-            }
-        };
+    /// Runs the invocation, and puts the environment back when it was its last.
+    async fn invoke(
+        &self,
+        key: &Key,
+        environment: Arc<dyn Environment>,
+        spec: &EnvironmentSpec,
+        invocation: &Invocation,
+        logs: &mut LogSink,
+    ) -> Finished {
+        let taken = std::mem::replace(logs, LogSink::new(None));
+        let (finished, given_back) = environment.invoke(invocation, spec.config.timeout, taken).await;
+        *logs = given_back;
+        let evicted = lock(&self.warm).end(key, environment, &finished, self.max_idle);
         drop(evicted);
+        finished
     }
 }
 
-/// Counts one invocation of a function as running, until it is dropped.
-struct Busy<'a> {
-    warm: &'a Mutex<Warm>,
-    key: Key,
-}
-
-impl<'a> Busy<'a> {
-    fn new(warm: &'a Mutex<Warm>, key: &Key) -> Self {
-        let mut guard = lock(warm);
-        match guard.by_key.get_mut(key) {
-            Some(shelf) => shelf.busy += 1,
-            None => guard.by_key.entry(key.clone()).or_default().busy = 1,
-        }
-        Self { warm, key: key.clone() }
+fn report(finished: Finished, init: InitKind) -> Report {
+    let usage = Usage {
+        duration: finished.duration,
+        init,
+        max_memory_mb: finished.max_memory_mb,
+    };
+    Report {
+        outcome: finished.outcome,
+        usage,
     }
 }
 
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        if let Some(shelf) = lock(self.warm).by_key.get_mut(&self.key) {
-            shelf.busy -= 1;
+impl Shelf {
+    /// The busy environment that an invocation can be sent ahead to, if the function is brief and its lanes are taken.
+    fn ahead(&mut self, lanes: usize) -> Option<&mut Busy> {
+        let average = self.average.filter(|average| *average < BRIEF)?;
+        if self.busy.len() < lanes {
+            return None;
         }
+        let depth = (AHEAD.as_nanos() / average.as_nanos().max(1)).clamp(1, MOST_AHEAD as u128) as usize;
+        self.busy
+            .iter_mut()
+            .filter(|busy| busy.invocations <= depth && busy.environment.is_open())
+            .min_by_key(|busy| busy.invocations)
+    }
+
+    /// Takes note of an invocation's end.
+    fn learn(&mut self, finished: &Finished) {
+        let took = if finished.waited {
+            // It left the processor to others: they need environments of their own.
+            finished.duration.max(BRIEF * 8)
+        } else {
+            finished.duration
+        };
+        self.average = Some(self.average.map_or(took, |average| (average * 7 + took) / 8));
     }
 }
 
 impl Warm {
+    /// A fresh environment is about to run its first invocation.
+    fn begin(&mut self, key: &Key, environment: Arc<dyn Environment>) {
+        let busy = Busy {
+            environment,
+            invocations: 1,
+        };
+        match self.by_key.get_mut(key) {
+            Some(shelf) => shelf.busy.push(busy),
+            None => self.by_key.entry(key.clone()).or_default().busy.push(busy),
+        }
+    }
+
+    /// An invocation has ended: the environment is kept, or let go. Returns one that must make room.
+    fn end(
+        &mut self,
+        key: &Key,
+        environment: Arc<dyn Environment>,
+        finished: &Finished,
+        max_idle: usize,
+    ) -> Option<Arc<dyn Environment>> {
+        let shelf = self.by_key.get_mut(key)?;
+        if finished.reuse != Reuse::NotStarted {
+            shelf.learn(finished);
+        }
+        let place = shelf
+            .busy
+            .iter()
+            .position(|busy| Arc::ptr_eq(&busy.environment, &environment))?;
+        shelf.busy[place].invocations -= 1;
+        if shelf.busy[place].invocations > 0 {
+            return None;
+        }
+        shelf.busy.swap_remove(place);
+        if finished.reuse == Reuse::Dirty || !environment.is_alive() {
+            return Some(environment);
+        }
+        shelf.idle.push(Idle {
+            environment,
+            since: Instant::now(),
+        });
+        self.idle += 1;
+        if self.idle > max_idle { self.take_oldest() } else { None }
+    }
+
     /// Takes out the environment that has waited longest.
-    fn take_oldest(&mut self) -> Option<Idle> {
+    fn take_oldest(&mut self) -> Option<Arc<dyn Environment>> {
         let shelves = self.by_key.values_mut().filter(|shelf| !shelf.idle.is_empty());
         let shelf = shelves.min_by_key(|shelf| shelf.idle[0].since)?;
         self.idle -= 1;
-        Some(shelf.idle.remove(0))
+        Some(shelf.idle.remove(0).environment)
     }
 }
 
@@ -269,7 +282,8 @@ fn reclaim(warm: &Mutex<Warm>, keep: impl Fn(&Idle) -> bool) {
             gone.extend(shelf.idle.extract_if(.., |idle| !keep(idle)));
         }
         warm.idle -= gone.len();
-        warm.by_key.retain(|_, shelf| shelf.busy > 0 || !shelf.idle.is_empty());
+        warm.by_key
+            .retain(|_, shelf| !shelf.busy.is_empty() || !shelf.idle.is_empty());
     }
     drop(gone);
 }
@@ -298,6 +312,8 @@ mod tests {
     struct Actor {
         number: u32,
         alive: Arc<Mutex<i32>>,
+        turn: tokio::sync::Mutex<()>,
+        dead: std::sync::atomic::AtomicBool,
     }
 
     #[async_trait]
@@ -308,9 +324,11 @@ mod tests {
             let environment = Actor {
                 number: *lock(&self.made),
                 alive: self.alive.clone(),
+                turn: tokio::sync::Mutex::default(),
+                dead: Default::default(),
             };
             Ok(Started {
-                environment: Box::new(environment),
+                environment: Arc::new(environment),
                 init: Duration::from_millis(7),
             })
         }
@@ -318,12 +336,15 @@ mod tests {
 
     #[async_trait]
     impl Environment for Actor {
-        async fn invoke(&mut self, invocation: &Invocation, _: Duration, _: &mut LogSink) -> Finished {
+        async fn invoke(&self, invocation: &Invocation, _: Duration, logs: LogSink) -> (Finished, LogSink) {
+            let _turn = self.turn.lock().await;
+            let mut duration = Duration::from_micros(50);
             let reuse = match invocation.payload.as_ref() {
                 b"dirty" => Reuse::Dirty,
                 b"found dead" if self.number == 1 => Reuse::NotStarted,
                 b"slow" => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    duration = Duration::from_millis(50);
+                    tokio::time::sleep(duration).await;
                     Reuse::Clean
                 }
                 _ => {
@@ -331,18 +352,25 @@ mod tests {
                     Reuse::Clean
                 }
             };
-            let duration = if invocation.payload == "slow" {
-                Duration::from_millis(50)
-            } else {
-                Duration::from_micros(5)
-            };
-            let outcome = Outcome::Returned(Bytes::from(self.number.to_string()));
-            Finished {
-                outcome,
+            if reuse != Reuse::Clean {
+                self.dead.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            let finished = Finished {
+                outcome: Outcome::Returned(Bytes::from(self.number.to_string())),
                 duration,
+                waited: invocation.payload == "waits",
                 max_memory_mb: 1,
                 reuse,
-            }
+            };
+            (finished, logs)
+        }
+
+        fn is_open(&self) -> bool {
+            self.is_alive()
+        }
+
+        fn is_alive(&self) -> bool {
+            !self.dead.load(std::sync::atomic::Ordering::Relaxed)
         }
     }
 
@@ -357,6 +385,7 @@ mod tests {
             name: FunctionName::new(name).unwrap(),
             description: String::new(),
             code: "/f.mjs".into(),
+            layers: Vec::new(),
             handler: "f.handler".into(),
             runtime: "nodejs22.x".into(),
             timeout: Duration::from_secs(3),
@@ -457,21 +486,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_invocations_run_side_by_side_and_short_ones_share() {
+    async fn brief_invocations_are_sent_ahead_and_others_run_side_by_side() {
+        for (payload, side_by_side) in [("x", false), ("waits", true), ("slow", true)] {
+            let (pool, alive) = pool(64);
+            let f = spec("f", 1);
+            // The first one tells how long it takes.
+            run(&pool, &f, payload).await;
+            futures_util::future::join_all((0..12).map(|_| run(&pool, &f, payload))).await;
+            let made = *lock(&alive);
+            if side_by_side {
+                assert_eq!(made, 12, "{payload}: each has an environment of its own");
+            } else {
+                assert!(made <= pool.lanes as i32, "{payload}: {made} environments");
+            }
+            assert_eq!(pool.stats(), PoolStats { idle: made as usize });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_burst_for_a_function_nobody_knows_yet_starts_side_by_side() {
         let (pool, alive) = pool(64);
         let f = spec("f", 1);
-        // The first ones tell how long it takes.
-        for _ in 0..4 {
-            run(&pool, &f, "slow").await;
-        }
-        let many = || futures_util::future::join_all((0..12).map(|_| run(&pool, &f, "slow")));
-        many().await;
-        assert_eq!(*lock(&alive), 12, "each has an environment of its own");
-
-        let g = spec("g", 1);
-        run(&pool, &g, "x").await;
-        futures_util::future::join_all((0..100).map(|_| run(&pool, &g, "x"))).await;
-        let short = *lock(&alive) - 12;
-        assert!(short < 50, "{short} environments for 100 short invocations");
+        futures_util::future::join_all((0..12).map(|_| run(&pool, &f, "slow"))).await;
+        assert_eq!(*lock(&alive), 12);
     }
 }

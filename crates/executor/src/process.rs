@@ -1,45 +1,45 @@
 //! The executor whose environments are child processes.
 //!
-//! A worker is the same binary, started with the hidden command `worker`, an empty environment and one end of a socket
-//! pair as its standard input. It comes up generic (V8 started, isolate made) and waits; one frame makes it the
-//! environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
+//! Workers are forked from a zygote: the same binary, started with a hidden command and an empty environment. A worker comes up generic
+//! (V8 started, isolate made) and waits; one frame makes it the environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use hikigane_model::{CrashReason, FunctionError, Invocation, Outcome, limits};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use hikigane_model::{CrashReason, Outcome, limits};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::frames::{FromWorker, InvokeFrame, ToWorker};
+use crate::answer::{failed, mebibytes};
+use crate::frames::{FromWorker, ToWorker};
+use crate::link::ProcessEnvironment;
+use crate::nursery::Nursery;
 use crate::spec::WorkerInit;
-use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError, Started};
+use crate::worker::Worker;
+use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
 
 /// How long a fresh worker may take until it is ready.
 const BOOT: Duration = Duration::from_secs(20);
 
+/// How long the place of a worker that was taken from stock stays empty: the invocation which took it needs the processors now.
+const RESTOCK: Duration = Duration::from_millis(10);
+
 /// How worker processes are made.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
-    /// The program and its arguments.
+    /// The program of the zygote and its arguments.
     pub command: (PathBuf, Vec<String>),
     /// Generic workers kept in stock.
     pub spares: usize,
     /// Where the environments' own `/tmp` directories are made.
     pub tmp_root: PathBuf,
-    /// Added to every function's environment unless it sets the same name itself (`AWS_ENDPOINT_URL` ..).
-    pub env: Vec<(String, String)>,
+    /// Where the server's own endpoint listens: every function's `AWS_ENDPOINT_URL`, unless it sets another.
+    pub endpoint: Option<std::net::SocketAddr>,
 }
 
 /// Runs each environment in a process of its own.
@@ -72,14 +72,14 @@ impl ProcessExecutor {
             nursery,
             stock: Mutex::default(),
         });
-        shared.restock();
+        shared.restock(Duration::ZERO);
         Ok(Self { shared })
     }
 }
 
 impl Shared {
-    /// Makes, in the background, as many spare workers as are missing.
-    fn restock(self: &Arc<Self>) {
+    /// Makes, in the background and after `delay`, as many spare workers as are missing.
+    fn restock(self: &Arc<Self>, delay: Duration) {
         let missing = {
             let mut stock = lock(&self.stock);
             let missing = self.settings.spares.saturating_sub(stock.spares.len() + stock.booting);
@@ -89,6 +89,7 @@ impl Shared {
         for _ in 0..missing {
             let weak = Arc::downgrade(self);
             tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
                 let worker = shared.boot().await;
                 let mut stock = lock(&shared.stock);
@@ -102,7 +103,7 @@ impl Shared {
     /// A worker that is ready for its function: from stock, or fresh.
     async fn generic(self: &Arc<Self>) -> Result<Worker, StartError> {
         let spare = lock(&self.stock).spares.pop_front();
-        self.restock();
+        self.restock(RESTOCK);
         match spare {
             Some(worker) if worker.is_alive() => Ok(worker),
             _ => self.boot().await,
@@ -113,20 +114,9 @@ impl Shared {
         let host = |what: &str, error: &dyn std::fmt::Display| {
             StartError::Host(format!("cannot {what} a worker process: {error}"))
         };
-        let (child, stream) = self.nursery.spawn().await.map_err(|error| host("start", &error))?;
-        let mut worker = Worker {
-            stream,
-            buffer: BytesMut::with_capacity(16 * 1024),
-            child: Some(child),
-            tmp: None,
-            nursery: self.nursery.clone(),
-        };
-        match timeout_at(Instant::now() + BOOT, worker.next()).await {
-            Ok(Some(FromWorker::Ready)) => Ok(worker),
-            Ok(_) => Err(host(
-                "start",
-                &format!("it ended with {}", describe(worker.end().await)),
-            )),
+        let worker = Worker::start(&self.nursery);
+        match timeout_at(Instant::now() + BOOT, worker).await {
+            Ok(worker) => worker.map_err(|error| host("start", &error)),
             Err(_) => Err(host("start", &"it was not ready in time")),
         }
     }
@@ -149,22 +139,26 @@ impl Shared {
             hikigane_model::RequestId::random().as_str().replace('-', "")
         );
         let log_group = format!("/aws/lambda/{}", config.name);
-        let mut env = crate::spec::lambda_environment(spec, &root, &log_group, &log_stream);
-        for (name, value) in &self.settings.env {
-            env.entry(name.clone()).or_insert_with(|| value.clone());
+        let mut env = crate::spec::lambda_environment(spec, &log_group, &log_stream);
+        if let Some(endpoint) = self.settings.endpoint {
+            env.entry("AWS_ENDPOINT_URL".to_owned())
+                .or_insert_with(|| format!("http://{endpoint}"));
         }
         WorkerInit {
             function: config.name.to_string(),
             version: spec.version.to_string(),
             root,
+            layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,
             memory_mb: config.memory_mb,
             env,
-            read: config.allow.read.clone(),
-            write: config.allow.write.clone(),
+            read: config.allow.read.iter().map(|path| crate::spec::plain(path)).collect(),
+            write: config.allow.write.iter().map(|path| crate::spec::plain(path)).collect(),
             net: config.allow.net.clone(),
             tmp,
+            tmp_mb: config.ephemeral_storage_mb,
+            endpoint: self.settings.endpoint,
             log_group,
             log_stream,
             log_format: config.log_format,
@@ -191,7 +185,7 @@ impl Shared {
             )))
         };
         std::fs::create_dir(&tmp).map_err(|error| refuse(&error))?;
-        worker.tmp = Some(tmp.clone());
+        worker.process.tmp = Some(tmp.clone());
         let init = serde_json::to_vec(&self.init(spec, tmp.clone())).map_err(|error| refuse(&error))?;
 
         let begun = Instant::now();
@@ -205,16 +199,15 @@ impl Shared {
             })
         };
         if worker.stream.write_all(&frame).await.is_err() {
-            return Err(function(Outcome::Crashed(worker.end().await), 0));
+            return Err(function(Outcome::Crashed(worker.process.end().await), 0));
         }
         loop {
             match timeout_at(begun + limit, worker.next()).await {
                 Err(_) => return Err(Initialised::TooSlow),
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
                 Ok(Some(FromWorker::Loaded { .. })) => {
-                    let environment = ProcessEnvironment { worker, frame };
                     return Ok(Started {
-                        environment: Box::new(environment),
+                        environment: Arc::new(ProcessEnvironment::new(worker)),
                         init: begun.elapsed(),
                     });
                 }
@@ -227,7 +220,7 @@ impl Shared {
                         spec.config.memory_mb * 1024,
                     ));
                 }
-                Ok(_) => return Err(function(Outcome::Crashed(worker.end().await), 0)),
+                Ok(_) => return Err(function(Outcome::Crashed(worker.process.end().await), 0)),
             }
         }
     }
@@ -261,277 +254,6 @@ impl Executor for ProcessExecutor {
     }
 }
 
-/// A worker process that holds one function.
-struct ProcessEnvironment {
-    worker: Worker,
-    frame: Vec<u8>,
-}
-
-#[async_trait]
-impl Environment for ProcessEnvironment {
-    async fn invoke(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished {
-        let begun = Instant::now();
-        let finished = |outcome, rss: u32, reuse| Finished {
-            outcome,
-            duration: begun.elapsed(),
-            max_memory_mb: mebibytes(rss),
-            reuse,
-        };
-        let deadline_ms =
-            (chrono::Utc::now().timestamp_millis().max(0) as u64).saturating_add(timeout.as_millis() as u64);
-        let sent = RandomState::new().build_hasher().finish();
-        self.frame.clear();
-        ToWorker::Invoke(InvokeFrame {
-            deadline_ms,
-            nonce: sent,
-            request_id: invocation.request_id.to_string(),
-            invoked_arn: invocation.invoked_arn.clone(),
-            client_context: invocation.client_context.clone().unwrap_or_default(),
-            trace: invocation.trace.clone().unwrap_or_default(),
-            payload: invocation.payload.clone(),
-        })
-        .encode(&mut self.frame);
-        let deadline = begun + timeout;
-        match timeout_at(deadline, self.worker.stream.write_all(&self.frame)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return finished(Outcome::Crashed(CrashReason::Signal(9)), 0, Reuse::NotStarted),
-            Err(_) => return finished(Outcome::TimedOut(timeout), 0, Reuse::Dirty),
-        }
-        loop {
-            match timeout_at(deadline, self.worker.next()).await {
-                Err(_) => {
-                    self.worker.kill();
-                    return finished(Outcome::TimedOut(timeout), 0, Reuse::Dirty);
-                }
-                Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
-                Ok(Some(FromWorker::Returned {
-                    nonce,
-                    max_rss_kib,
-                    payload,
-                })) if nonce == sent => {
-                    return finished(checked(payload), max_rss_kib, self.worker.after_answer());
-                }
-                Ok(Some(FromWorker::Failed {
-                    nonce,
-                    max_rss_kib,
-                    reusable,
-                    error,
-                })) if nonce == sent => {
-                    let reuse = if reusable {
-                        self.worker.after_answer()
-                    } else {
-                        Reuse::Dirty
-                    };
-                    return finished(failed(error), max_rss_kib, reuse);
-                }
-                Ok(Some(FromWorker::OutOfMemory)) => {
-                    return finished(Outcome::Crashed(CrashReason::OutOfMemory), 0, Reuse::Dirty);
-                }
-                Ok(Some(_)) => {
-                    self.worker.kill();
-                    return finished(Outcome::Crashed(CrashReason::Signal(9)), 0, Reuse::Dirty);
-                }
-                Ok(None) => {
-                    let reason = self.worker.end().await;
-                    return finished(Outcome::Crashed(reason), 0, Reuse::Dirty);
-                }
-            }
-        }
-    }
-}
-
-/// A result within Lambda's response limit; over it, Lambda's error (recorded from AWS).
-fn checked(payload: Bytes) -> Outcome {
-    if payload.len() <= limits::RESPONSE_PAYLOAD {
-        return Outcome::Returned(payload);
-    }
-    let message = format!(
-        "Response payload size exceeded maximum allowed payload size ({} bytes).",
-        limits::RESPONSE_PAYLOAD
-    );
-    let json = serde_json::json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}).to_string();
-    Outcome::Failed(FunctionError {
-        error_type: "Function.ResponseSizeTooLarge".into(),
-        json: json.into(),
-    })
-}
-
-/// A worker's error JSON as an outcome.
-fn failed(json: Bytes) -> Outcome {
-    #[derive(serde::Deserialize)]
-    struct Typed {
-        #[serde(rename = "errorType")]
-        error_type: String,
-    }
-    match serde_json::from_slice::<Typed>(&json) {
-        Ok(Typed { error_type }) => Outcome::Failed(FunctionError { error_type, json }),
-        Err(_) => {
-            let json =
-                serde_json::json!({"errorType": "Error", "errorMessage": String::from_utf8_lossy(&json), "trace": []})
-                    .to_string();
-            Outcome::Failed(FunctionError {
-                error_type: "Error".into(),
-                json: json.into(),
-            })
-        }
-    }
-}
-
-fn mebibytes(kib: u32) -> u32 {
-    kib.div_ceil(1024)
-}
-
-fn describe(reason: CrashReason) -> String {
-    match reason {
-        CrashReason::Exit(status) => format!("exit status {status}"),
-        CrashReason::Signal(signal) => format!("signal {signal}"),
-        CrashReason::OutOfMemory => "no memory left".into(),
-    }
-}
-
-/// A child process and the server's end of its socket. Dropped: killed, reaped, its `/tmp` removed.
-struct Worker {
-    stream: UnixStream,
-    buffer: BytesMut,
-    child: Option<Child>,
-    tmp: Option<PathBuf>,
-    nursery: Nursery,
-}
-
-impl Worker {
-    /// The next frame; `None` when the worker closed its end or does not keep to the language.
-    async fn next(&mut self) -> Option<FromWorker> {
-        loop {
-            match FromWorker::decode(&mut self.buffer) {
-                Ok(Some(frame)) => return Some(frame),
-                Ok(None) => {}
-                Err(_) => return None,
-            }
-            if self.buffer.capacity() - self.buffer.len() < 4096 {
-                self.buffer.reserve(16 * 1024);
-            }
-            match self.stream.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// Whether the other end is still open. A worker in stock sends nothing, so anything readable is its end.
-    fn is_alive(&self) -> bool {
-        let mut byte = [0u8; 1];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// A worker that says more than its answer is not in order.
-    fn after_answer(&self) -> Reuse {
-        if self.buffer.is_empty() {
-            Reuse::Clean
-        } else {
-            Reuse::Dirty
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-        }
-    }
-
-    /// How it ended. It is killed first: an end of the stream without an end of the process is no way to leave.
-    async fn end(&mut self) -> CrashReason {
-        let Some(child) = self.child.take() else {
-            return CrashReason::Signal(9);
-        };
-        let (sender, status) = oneshot::channel();
-        self.nursery.bury(Burial {
-            child,
-            tmp: self.tmp.take(),
-            status: Some(sender),
-        });
-        match status.await {
-            Ok(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => CrashReason::Exit(code),
-                (None, signal) => CrashReason::Signal(signal.unwrap_or(9)),
-            },
-            Err(_) => CrashReason::Signal(9),
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            self.nursery.bury(Burial {
-                child,
-                tmp: self.tmp.take(),
-                status: None,
-            });
-        }
-    }
-}
-
-/// Two threads: one that starts children, one that reaps them.
-///
-/// Children ask the kernel to be killed when the thread that started them ends, so that thread must live as long as the server.
-#[derive(Clone)]
-struct Nursery {
-    births: std::sync::mpsc::Sender<oneshot::Sender<io::Result<(Child, OwnedFd)>>>,
-    burials: std::sync::mpsc::Sender<Burial>,
-}
-
-struct Burial {
-    child: Child,
-    tmp: Option<PathBuf>,
-    status: Option<oneshot::Sender<ExitStatus>>,
-}
-
-impl Nursery {
-    fn start(command: (PathBuf, Vec<String>)) -> io::Result<Self> {
-        let (births, requests) = std::sync::mpsc::channel::<oneshot::Sender<io::Result<(Child, OwnedFd)>>>();
-        std::thread::Builder::new()
-            .name("workers-start".into())
-            .spawn(move || {
-                while let Ok(request) = requests.recv() {
-                    if let Err(Ok((mut child, _))) = request.send(spawn(&command)) {
-                        let _ = child.kill();
-                        let _ = child.wait();
-                    }
-                }
-            })?;
-        let (burials, dead) = std::sync::mpsc::channel::<Burial>();
-        std::thread::Builder::new().name("workers-reap".into()).spawn(move || {
-            while let Ok(mut burial) = dead.recv() {
-                let _ = burial.child.kill();
-                let status = burial.child.wait();
-                if let Some(tmp) = burial.tmp {
-                    let _ = std::fs::remove_dir_all(tmp);
-                }
-                if let (Some(sender), Ok(status)) = (burial.status, status) {
-                    let _ = sender.send(status);
-                }
-            }
-        })?;
-        Ok(Self { births, burials })
-    }
-
-    async fn spawn(&self) -> io::Result<(Child, UnixStream)> {
-        let gone = || io::Error::other("the server is stopping");
-        let (sender, born) = oneshot::channel();
-        self.births.send(sender).map_err(|_| gone())?;
-        let (child, socket) = born.await.map_err(|_| gone())??;
-        let stream = std::os::unix::net::UnixStream::from(socket);
-        stream.set_nonblocking(true)?;
-        Ok((child, UnixStream::from_std(stream)?))
-    }
-
-    fn bury(&self, burial: Burial) {
-        if let Err(std::sync::mpsc::SendError(mut burial)) = self.burials.send(burial) {
-            let _ = burial.child.kill();
-        }
-    }
-}
-
 /// Removes the environments' directories from below `tmp_root`. Only those: the directory may be one that others use, too.
 pub fn sweep(tmp_root: &Path) {
     let is_id = |name: &str| {
@@ -546,21 +268,6 @@ pub fn sweep(tmp_root: &Path) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-}
-
-fn spawn((program, arguments): &(PathBuf, Vec<String>)) -> io::Result<(Child, OwnedFd)> {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    let child = Command::new(program)
-        .args(arguments)
-        .arg0("hikigane-worker")
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()?;
-    Ok((child, OwnedFd::from(ours)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
 //! What an environment is made from.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_model::{FunctionConfig, LogFormat, Qualifier};
@@ -25,8 +25,10 @@ pub struct WorkerInit {
     pub function: String,
     /// The version as text.
     pub version: String,
-    /// The directory that handler paths start at.
+    /// The directory that handler paths start at. The server names the machine's; the worker may show it as `/var/task`.
     pub root: PathBuf,
+    /// The layers, merged into one directory. The worker may show it as `/opt`.
+    pub layers: Option<PathBuf>,
     /// `file.export`.
     pub handler: String,
     /// Major version of the Node.js runtime that is stood in for.
@@ -43,6 +45,10 @@ pub struct WorkerInit {
     pub net: Vec<String>,
     /// The environment's own `/tmp`.
     pub tmp: PathBuf,
+    /// How much `tmp` may hold, MB.
+    pub tmp_mb: u32,
+    /// Where the server's own endpoint listens.
+    pub endpoint: Option<std::net::SocketAddr>,
     /// CloudWatch's name for the function's logs.
     pub log_group: String,
     /// CloudWatch's name for this environment's logs.
@@ -51,18 +57,18 @@ pub struct WorkerInit {
     pub log_format: LogFormat,
 }
 
-/// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own.
+/// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own; the second list under them,
+/// since AWS does not reserve those (AWS documentation, "Defined runtime environment variables"). What names a directory of the function
+/// is set by the worker, which knows where the function sees it.
 ///
-/// `LAMBDA_TASK_ROOT` and `PWD` name the directory that the code really lies in.
+/// Nothing listens at the addresses of the runtime API and of X-Ray's daemon.
 pub(crate) fn lambda_environment(
     spec: &EnvironmentSpec,
-    root: &std::path::Path,
     log_group: &str,
     log_stream: &str,
 ) -> BTreeMap<String, String> {
     let config = &spec.config;
     let mut env = config.env.clone();
-    let root = root.to_string_lossy();
     for (name, value) in [
         ("AWS_REGION", hikigane_model::REGION),
         ("AWS_DEFAULT_REGION", hikigane_model::REGION),
@@ -73,7 +79,10 @@ pub(crate) fn lambda_environment(
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
         ("AWS_LAMBDA_LOG_GROUP_NAME", log_group),
         ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
-        ("LAMBDA_TASK_ROOT", &root),
+        ("AWS_LAMBDA_RUNTIME_API", "169.254.100.1:9001"),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1"),
+        ("_AWS_XRAY_DAEMON_PORT", "2000"),
         ("_HANDLER", &config.handler),
     ] {
         env.insert(name.to_owned(), value.to_owned());
@@ -82,12 +91,25 @@ pub(crate) fn lambda_environment(
         ("AWS_ACCESS_KEY_ID", "hikigane"),
         ("AWS_SECRET_ACCESS_KEY", "hikigane"),
         ("AWS_SESSION_TOKEN", "hikigane"),
+        ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
+        ("AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1:2000"),
         ("LANG", "en_US.UTF-8"),
         ("TZ", ":UTC"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        ("PWD", &root),
+        ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
+        (
+            "LD_LIBRARY_PATH",
+            "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+        ),
+        ("SHLVL", "0"),
     ] {
         env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     env
+}
+
+/// The path without `..`: what that means depends on the links before it, so the machine is asked. A path without it stays as it is written.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    let found = if climbs { path.canonicalize().ok() } else { None };
+    found.unwrap_or_else(|| path.to_owned())
 }

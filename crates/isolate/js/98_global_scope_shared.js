@@ -4,7 +4,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { op_print_line } from "ext:core/ops";
 
-const { SafeArrayIterator } = primordials;
+const { PromisePrototypeThen, RegExpPrototypeExec, SafeArrayIterator, SafeRegExp } = primordials;
 
 const abortSignal = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const console = core.loadExtScript("ext:deno_web/01_console.js");
@@ -27,9 +27,7 @@ const base64 = script("ext:deno_web/05_base64.js");
 const broadcastChannel = script("ext:deno_web/01_broadcast_channel.js");
 const compression = script("ext:deno_web/14_compression.js");
 const encoding = script("ext:deno_web/08_text_encoding.js");
-const eventSource = script("ext:deno_fetch/27_eventsource.js");
 const fetchModule = script("ext:deno_fetch/26_fetch.js");
-const fileReader = script("ext:deno_web/10_filereader.js");
 const formData = script("ext:deno_fetch/21_formdata.js");
 const headers = script("ext:deno_fetch/20_headers.js");
 const request = script("ext:deno_fetch/23_request.js");
@@ -41,24 +39,39 @@ const nodeProcess = core.createLazyLoader("node:process");
 const timers = core.createLazyLoader("node:timers");
 const webSocket = core.createLazyLoader("ext:deno_websocket/01_websocket.js");
 
+const OS_ERROR = new SafeRegExp("\\(os error ([0-9]+)\\)");
+const OS_CODES = { __proto__: null, 101: "ENETUNREACH", 104: "ECONNRESET", 110: "ETIMEDOUT", 111: "ECONNREFUSED", 113: "EHOSTUNREACH" };
+const DNS_ERROR = new SafeRegExp("dns error");
+
+/** Rethrows an error of fetch; its cause gets the code that Node.js code looks for. */
+function withCode(error) {
+  const { cause } = error;
+  if (core.isNativeError(cause) && cause.code === undefined) {
+    const code = OS_CODES[RegExpPrototypeExec(OS_ERROR, cause.message)?.[1]] ??
+      (RegExpPrototypeExec(DNS_ERROR, cause.message) === null ? undefined : "ENOTFOUND");
+    if (code !== undefined) {
+      cause.code = code;
+    }
+  }
+  throw error;
+}
+
 const windowOrWorkerGlobalScope = {
-  console: core.propNonEnumerable(new console.Console((text, level) => op_print_line(text, level))),
+  console: core.propNonEnumerable(new console.Console((text) => op_print_line(text))),
   crypto: core.propGetterOnly(() => crypto.crypto),
   // A data property, so that test doubles can replace it.
   fetch: core.propWritable(function fetch(...args) {
-    return fetchModule().fetch(...new SafeArrayIterator(args));
+    return PromisePrototypeThen(fetchModule().fetch(...new SafeArrayIterator(args)), undefined, withCode);
   }),
   global: core.propWritable(globalThis),
   performance: core.propWritable(performance.performance),
-  reportError: core.propWritable(event.reportError),
   structuredClone: core.propWritable(messagePort.structuredClone),
   [webidl.brand]: core.propNonEnumerable(webidl.brand),
 };
 
 const now = {
   AbortController: abortSignal, AbortSignal: abortSignal, Blob: file, File: file, Crypto: crypto, CryptoKey: crypto, SubtleCrypto: crypto,
-  CloseEvent: event, CustomEvent: event, ErrorEvent: event, Event: event, EventTarget: event, MessageEvent: event, ProgressEvent: event,
-  PromiseRejectionEvent: event, MessageChannel: messagePort, MessagePort: messagePort, Performance: performance,
+  CloseEvent: event, CustomEvent: event, Event: event, EventTarget: event, MessageEvent: event, MessageChannel: messagePort, MessagePort: messagePort, Performance: performance,
   PerformanceEntry: performance, PerformanceMark: performance, PerformanceMeasure: performance, PerformanceObserver: performance,
   PerformanceObserverEntryList: performance, URL: url, URLSearchParams: url, DOMException: { DOMException },
   QuotaExceededError: { QuotaExceededError },
@@ -68,8 +81,7 @@ for (const name in now) {
 }
 
 const later = {
-  BroadcastChannel: broadcastChannel, CompressionStream: compression, DecompressionStream: compression, FileReader: fileReader,
-  FormData: formData, Headers: headers, Request: request, Response: response, TextDecoder: encoding, TextEncoder: encoding,
+  BroadcastChannel: broadcastChannel, CompressionStream: compression, DecompressionStream: compression, FormData: formData, Headers: headers, Request: request, Response: response, TextDecoder: encoding, TextEncoder: encoding,
   TextDecoderStream: encoding, TextEncoderStream: encoding, URLPattern: urlPattern, WebSocket: webSocket,
   ByteLengthQueuingStrategy: streams, CountQueuingStrategy: streams, ReadableStream: streams, ReadableStreamDefaultReader: streams,
   ReadableStreamBYOBReader: streams, ReadableStreamBYOBRequest: streams, ReadableStreamDefaultController: streams,
@@ -81,7 +93,7 @@ for (const name in later) {
 }
 
 const writable = {
-  atob: base64, btoa: base64, EventSource: eventSource, setTimeout: timers, setInterval: timers, setImmediate: timers,
+  atob: base64, btoa: base64, setTimeout: timers, setInterval: timers, setImmediate: timers,
   clearTimeout: timers, clearInterval: timers, clearImmediate: timers, Buffer: buffer,
 };
 for (const name in writable) {

@@ -11,6 +11,7 @@ import { windowOrWorkerGlobalScope } from "ext:runtime/98_global_scope_shared.js
 import { installNamespace, namespace } from "ext:runtime/namespace.js";
 import { op_unhandled_rejection } from "ext:core/ops";
 import * as lambda from "ext:runtime/lambda.js";
+import { noteException } from "ext:runtime/report.js";
 
 const { ObjectDefineProperty, ObjectKeys, ObjectSetPrototypeOf } = primordials;
 
@@ -46,7 +47,10 @@ core.setHandledPromiseRejectionHandler((promise, reason) => {
 function start() {
   performance.setTimeOrigin();
   core.setWasmStreamingCallback((source, rid) => fetchModule().handleWasmStreaming(source, rid));
-  core.setReportExceptionCallback(event.reportException);
+  core.setReportExceptionCallback((error) => {
+    noteException(error);
+    event.reportException(error);
+  });
   core.setBuildInfo("x86_64-unknown-linux-gnu");
 
   ObjectSetPrototypeOf(globalThis, Window.prototype);
@@ -66,6 +70,7 @@ function start() {
   for (const name of ObjectKeys(core.ops)) {
     delete core.ops[name];
   }
+  delete globalThis.Deno;
   delete globalThis.__bootstrap;
   delete globalThis.bootstrap;
   delete globalThis.hikigane;

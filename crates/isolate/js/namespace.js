@@ -1,10 +1,9 @@
-// The `Deno` object that Deno's Node.js polyfills read. It is not for functions: packages take its presence for the
-// Deno runtime, and a Lambda function runs on Node.js. So the global is an accessor that answers the runtime's own scripts only.
+// The `Deno` object that Deno's Node.js polyfills read. It is no global: the build script binds it in each script that names it.
 
-import { core, primordials } from "ext:core/mod.js";
-import { op_called_by_runtime, op_runtime_cpu_usage, op_runtime_memory_usage } from "ext:core/ops";
+import { core, internals, primordials } from "ext:core/mod.js";
+import { op_runtime_cpu_usage, op_runtime_memory_usage } from "ext:core/ops";
 
-const { Float64Array, ObjectDefineProperty } = primordials;
+const { Float64Array, ObjectDefineProperty, ObjectSetPrototypeOf } = primordials;
 
 const { errors } = core.loadExtScript("ext:runtime/errors.js");
 const fs = core.loadExtScript("ext:deno_fs/30_fs.js");
@@ -21,7 +20,7 @@ const usage = new Float64Array(4);
 
 function refused(name) {
   return () => {
-    throw new errors.NotSupported(`${name} is not available in a Lambda function`);
+    throw new errors.NotSupported(`${name} is not available in a function`);
   };
 }
 
@@ -45,7 +44,14 @@ const namespace = {
   osUptime: os.osUptime,
   hostname: os.hostname,
   systemMemoryInfo: os.systemMemoryInfo,
-  networkInterfaces: os.networkInterfaces,
+  networkInterfaces() {
+    try {
+      return os.networkInterfaces();
+    } catch {
+      // A function without a network has no socket to ask with.
+      return [];
+    }
+  },
   gid: os.gid,
   uid: os.uid,
   addSignalListener: signals.addSignalListener,
@@ -98,13 +104,9 @@ ObjectDefineProperty(namespace, "exitCode", {
   set: (value) => os.setExitCode(value),
 });
 
+/** Fills the object that the scripts hold. Not before a worker starts: while it is empty, they know that a snapshot is made. */
 function installNamespace() {
-  ObjectDefineProperty(globalThis, "Deno", {
-    __proto__: null,
-    configurable: false,
-    enumerable: false,
-    get: () => op_called_by_runtime() ? namespace : undefined,
-  });
+  ObjectSetPrototypeOf(internals.deno ??= { __proto__: null }, namespace);
 }
 
 export { errors, installNamespace, namespace };

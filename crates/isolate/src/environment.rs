@@ -11,6 +11,7 @@ use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
 use crate::authorities::Authorities;
+use crate::cage::Cage;
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
@@ -18,6 +19,7 @@ use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
 pub struct JsEnvironment {
+    platform: v8::SharedRef<v8::Platform>,
     runtime: JsRuntime,
     loader: Rc<Loader>,
     buffers: Arc<Buffers>,
@@ -42,15 +44,25 @@ pub struct Failure {
 }
 
 /// What a call into JavaScript gave so far.
-enum Step {
+pub enum Step {
+    /// A result, as JSON text.
     Returned(Bytes),
+    /// Lambda's error JSON.
     Threw(Bytes),
+    /// Nothing yet: the event loop has to turn.
     Pending(v8::Global<v8::Promise>),
 }
 
+impl Step {
+    /// Whether the call waits for something.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending(_))
+    }
+}
+
 impl JsEnvironment {
-    /// A generic environment: it knows no function and may touch nothing. Must be called inside a tokio runtime.
-    pub fn new(printer: Printer) -> Result<Self, String> {
+    /// A generic environment: it knows no function and may touch nothing. `platform` is the one that V8 was started with.
+    pub fn new(platform: v8::SharedRef<v8::Platform>) -> Result<Self, String> {
         let (loader, node) = modules::make();
         let buffers = Buffers::new(memory::START);
         let authorities = Arc::new(Authorities::default());
@@ -98,12 +110,26 @@ impl JsEnvironment {
             let mut state = state.borrow_mut();
             state.put::<PermissionsContainer>(crate::permissions::none());
             state.put(Arc::new(deno_features::FeatureChecker::default()));
-            state.put(printer);
         }
-        Self::enter(runtime, loader, buffers)
+        Self::enter(platform, runtime, loader, buffers)
     }
 
-    fn enter(mut runtime: JsRuntime, loader: Rc<Loader>, buffers: Arc<Buffers>) -> Result<Self, String> {
+    /// Sends what the function logs to `printer`.
+    pub fn print_to(&mut self, printer: Printer) {
+        self.runtime.op_state().borrow_mut().put(printer);
+    }
+
+    /// Collects all garbage: what is left is what copies of this process share.
+    pub fn settle(&mut self) {
+        self.runtime.v8_isolate().low_memory_notification();
+    }
+
+    fn enter(
+        platform: v8::SharedRef<v8::Platform>,
+        mut runtime: JsRuntime,
+        loader: Rc<Loader>,
+        buffers: Arc<Buffers>,
+    ) -> Result<Self, String> {
         let heap_limit = Rc::new(std::cell::Cell::new(memory::START));
         let limit = heap_limit.clone();
         runtime.add_near_heap_limit_callback(move |current, _| {
@@ -151,6 +177,7 @@ impl JsEnvironment {
             entry
         };
         Ok(Self {
+            platform,
             runtime,
             loader,
             buffers,
@@ -159,11 +186,20 @@ impl JsEnvironment {
         })
     }
 
-    /// Becomes the environment of one function: limits, permissions, code.
-    pub async fn load(&mut self, init: &WorkerInit) -> Result<(), Failure> {
+    /// Becomes the environment of one function: limits, files, permissions, code.
+    pub async fn load(&mut self, init: &mut WorkerInit, cage: Option<Cage>) -> Result<(), Failure> {
+        let closed = |error: &dyn std::fmt::Display| Failure {
+            json: error_json("Runtime.InitError", &error.to_string()),
+            reusable: false,
+        };
         let limit = init.memory_mb as usize * 1024 * 1024;
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
+        if let Some(cage) = cage {
+            cage.furnish(init).map_err(|error| closed(&error))?;
+        }
+        crate::cage::name_directories(init);
+        let init = &*init;
         let permissions = crate::permissions::of(init).map_err(|message| Failure {
             json: error_json("Runtime.InvalidPermissions", &message),
             reusable: false,
@@ -175,10 +211,9 @@ impl JsEnvironment {
             .put::<PermissionsContainer>(permissions);
 
         // Running a function in a cage that does not close would be worse than not running it.
-        crate::sandbox::restrict(init).map_err(|error| Failure {
-            json: error_json("Runtime.InitError", &error.to_string()),
-            reusable: false,
-        })?;
+        crate::sandbox::restrict(init).map_err(|error| closed(&error))?;
+        crate::net::confine(&init.net, init.endpoint);
+        crate::seccomp::restrict(!init.net.is_empty()).map_err(|error| closed(&error))?;
 
         let json = serde_json::to_string(init).map_err(|error| Failure {
             json: error_json("Runtime.Unknown", &error.to_string()),
@@ -193,17 +228,17 @@ impl JsEnvironment {
         })
     }
 
-    /// Runs the handler once. Returns the result as JSON text.
-    pub async fn invoke(&mut self, frame: &InvokeFrame) -> Result<Bytes, Failure> {
-        let step = self.call(&self.entry.invoke.clone(), |scope, arguments| {
+    /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end. The result is JSON text, or the
+    /// bytes that a streaming handler wrote.
+    pub fn invoke(&mut self, frame: &InvokeFrame) -> Step {
+        self.call(&self.entry.invoke.clone(), |scope, arguments| {
             arguments.push(text(scope, &frame.payload));
             arguments.push(text(scope, frame.request_id.as_bytes()));
             arguments.push(text(scope, frame.invoked_arn.as_bytes()));
             arguments.push(v8::Number::new(scope, frame.deadline_ms as f64).into());
             arguments.push(text(scope, frame.client_context.as_bytes()));
             arguments.push(text(scope, frame.trace.as_bytes()));
-        });
-        self.finish(step).await
+        })
     }
 
     /// Calls a function of `lambda.js` and lets the microtasks run: a plain async handler is done then, without the event loop.
@@ -219,10 +254,10 @@ impl JsEnvironment {
         v8::tc_scope!(let scope, scope);
         let Some(result) = v8::Local::new(scope, function).call(scope, this, &values) else {
             let thrown = scope.exception();
-            return Step::Threw(thrown.map(|value| utf8(scope, value)).unwrap_or_default());
+            return Step::Threw(thrown.map(|value| bytes(scope, value)).unwrap_or_default());
         };
         let Ok(promise) = v8::Local::<v8::Promise>::try_from(result) else {
-            return Step::Returned(utf8(scope, result));
+            return Step::Returned(bytes(scope, result));
         };
         scope.perform_microtask_checkpoint();
         if let Some(step) = settled(scope, promise) {
@@ -233,15 +268,27 @@ impl JsEnvironment {
         Step::Pending(v8::Global::new(scope, promise))
     }
 
+    /// The result of a call that is over: JSON text. A handler whose promise is still pending has not ended in order.
+    pub fn end(&mut self, step: Step) -> Result<Bytes, Failure> {
+        match step {
+            Step::Returned(bytes) => self.checked(Ok(bytes)),
+            Step::Threw(json) => self.checked(Err(json)),
+            Step::Pending(_) => {
+                // What the runtime client reports when Node.js exits with the handler's promise still pending.
+                let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
+                Err(Failure { json, reusable: false })
+            }
+        }
+    }
+
     /// Drives the event loop until the call is over.
-    async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
-        let promise = match step {
-            Step::Returned(bytes) => return self.checked(Ok(bytes)),
-            Step::Threw(json) => return self.checked(Err(json)),
-            Step::Pending(promise) => promise,
+    pub async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
+        let Step::Pending(promise) = step else {
+            return self.end(step);
         };
         loop {
             let turn = std::future::poll_fn(|cx| {
+                self.run_tasks();
                 let polled = self.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
                 if let Some(step) = self.look(&promise) {
                     return Poll::Ready(Turn::Settled(step));
@@ -257,9 +304,7 @@ impl JsEnvironment {
             })
             .await;
             match turn {
-                Turn::Settled(Step::Returned(bytes)) => return self.checked(Ok(bytes)),
-                Turn::Settled(Step::Threw(json)) => return self.checked(Err(json)),
-                Turn::Settled(Step::Pending(_)) => {}
+                Turn::Settled(step) => return self.end(step),
                 Turn::Rejected => return self.checked(Err(Bytes::new())),
                 Turn::Uncaught(error) => {
                     return Err(Failure {
@@ -267,12 +312,8 @@ impl JsEnvironment {
                         reusable: false,
                     });
                 }
-                Turn::Drained if self.drained() => {}
-                Turn::Drained => {
-                    // What the runtime client reports when Node.js exits with the handler's promise still pending.
-                    let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
-                    return Err(Failure { json, reusable: false });
-                }
+                Turn::Drained if self.run_tasks() || self.drained() => {}
+                Turn::Drained => return self.end(Step::Pending(promise)),
             }
         }
     }
@@ -286,6 +327,15 @@ impl JsEnvironment {
             });
         }
         result.map_err(|json| Failure { json, reusable: true })
+    }
+
+    /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.
+    fn run_tasks(&mut self) -> bool {
+        let mut some = false;
+        while v8::Platform::pump_message_loop(&self.platform, self.runtime.v8_isolate(), false) {
+            some = true;
+        }
+        some
     }
 
     fn look(&mut self, promise: &v8::Global<v8::Promise>) -> Option<Step> {
@@ -347,12 +397,12 @@ fn settled(scope: &mut v8::PinScope<'_, '_>, promise: v8::Local<v8::Promise>) ->
         v8::PromiseState::Pending => None,
         v8::PromiseState::Fulfilled => {
             let value = promise.result(scope);
-            Some(Step::Returned(utf8(scope, value)))
+            Some(Step::Returned(bytes(scope, value)))
         }
         v8::PromiseState::Rejected => {
             promise.mark_as_handled();
             let value = promise.result(scope);
-            Some(Step::Threw(utf8(scope, value)))
+            Some(Step::Threw(bytes(scope, value)))
         }
     }
 }
@@ -367,8 +417,16 @@ fn text<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8:
     string.unwrap_or_else(|| v8::String::empty(scope)).into()
 }
 
-fn utf8(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes {
-    Bytes::from(value.to_rust_string_lossy(scope))
+/// The bytes of a typed array, or of the text of anything else.
+fn bytes(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<v8::Value>) -> Bytes {
+    match v8::Local::<v8::ArrayBufferView>::try_from(value) {
+        Ok(view) => {
+            let mut copy = vec![0; view.byte_length()];
+            view.copy_contents(&mut copy);
+            copy.into()
+        }
+        Err(_) => value.to_rust_string_lossy(scope).into(),
+    }
 }
 
 fn error_json(error_type: &str, message: &str) -> Bytes {

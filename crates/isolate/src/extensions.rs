@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2, v8};
+use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
 use deno_error::JsErrorBox;
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 
@@ -47,7 +47,8 @@ extension!(
     deps = [deno_webidl, deno_web, deno_fetch, deno_websocket, deno_crypto, deno_node, deno_net, deno_http, deno_io, deno_fs],
     ops = [
         op_print_line,
-        op_called_by_runtime,
+        op_print_bytes,
+        op_processors,
         op_unhandled_rejection,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
@@ -71,7 +72,10 @@ extension!(
         op_test_snapshot_in_update_mode,
     ],
     esm_entry_point = "ext:runtime/main.js",
-    esm = [dir "js", "namespace.js", "98_global_scope_shared.js", "lambda.js", "main.js"],
+    esm = [
+        dir "js", "namespace.js", "98_global_scope_shared.js", "environment.js", "foreign.js", "log.js", "report.js", "handler.js",
+        "navigator.js", "streaming.js", "lambda.js", "main.js",
+    ],
     lazy_loaded_js = [dir "js", "errors.js"],
     customizer = |extension: &mut Extension| {
         extension.esm_files.to_mut().push(ExtensionFileSource::loaded_from_memory_during_snapshot(
@@ -88,29 +92,28 @@ pub struct Printer(pub Rc<dyn Fn(&str)>);
 pub struct UnhandledRejection(pub String);
 
 #[op2(fast)]
-fn op_print_line(state: &mut OpState, #[string] text: &str, _level: i32) {
+fn op_print_line(state: &mut OpState, #[string] text: &str) {
+    print(state, text);
+}
+
+/// Prints bytes that should be UTF-8; gives their number.
+#[op2(fast)]
+fn op_print_bytes(state: &mut OpState, #[buffer] bytes: &[u8]) -> u32 {
+    print(state, &String::from_utf8_lossy(bytes));
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+fn print(state: &OpState, text: &str) {
     if let Some(printer) = state.try_borrow::<Printer>() {
         let print = printer.0.clone();
         print(text);
     }
 }
 
-/// Whether the code that reads the global `Deno` is the runtime's own: the first script below the getter that has a name.
+/// Processors that this process may use.
 #[op2(fast)]
-fn op_called_by_runtime(scope: &mut v8::PinScope<'_, '_>) -> bool {
-    let Some(trace) = v8::StackTrace::current_stack_trace(scope, 6) else {
-        return false;
-    };
-    for index in 1..trace.get_frame_count() {
-        let name = trace
-            .get_frame(scope, index)
-            .and_then(|frame| frame.get_script_name(scope));
-        if let Some(name) = name {
-            let name = name.to_rust_string_lossy(scope);
-            return name.starts_with("ext:") || name.starts_with("node:");
-        }
-    }
-    false
+fn op_processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
 #[op2(fast)]
@@ -162,7 +165,7 @@ fn op_bootstrap_unstable_args() -> Result<(), JsErrorBox> {
 }
 
 fn refused(what: &str) -> JsErrorBox {
-    JsErrorBox::new("NotSupported", format!("{what} is not available in a Lambda function"))
+    JsErrorBox::new("NotSupported", format!("{what} is not available in a function"))
 }
 
 /// Operations that Deno's scripts name and that a function must not have.
@@ -188,7 +191,7 @@ refuse! {
     op_host_recv_message_sync: "worker_threads",
     op_host_terminate_worker: "worker_threads",
     op_http_start: "Deno.serveHttp",
-    op_napi_open: "a native addon",
+    op_napi_open: "native code",
     op_node_database_backup: "node:sqlite",
     op_node_worker_thread_post_message: "worker_threads",
     op_node_worker_thread_recv_message: "worker_threads",
@@ -204,6 +207,25 @@ pub fn strip_types(
     source: std::sync::Arc<str>,
     media_type: deno_ast::MediaType,
 ) -> Result<String, JsErrorBox> {
+    transpile(specifier, source, media_type, deno_ast::SourceMapOption::None).map(|emitted| emitted.text)
+}
+
+/// The source map of what [`strip_types`] makes, as JSON.
+pub fn source_map_of_types(
+    specifier: deno_core::url::Url,
+    source: std::sync::Arc<str>,
+    media_type: deno_ast::MediaType,
+) -> Result<String, JsErrorBox> {
+    transpile(specifier, source, media_type, deno_ast::SourceMapOption::Separate)
+        .map(|emitted| emitted.source_map.unwrap_or_default())
+}
+
+fn transpile(
+    specifier: deno_core::url::Url,
+    source: std::sync::Arc<str>,
+    media_type: deno_ast::MediaType,
+    source_map: deno_ast::SourceMapOption,
+) -> Result<deno_ast::EmittedSourceText, JsErrorBox> {
     let parsed = deno_ast::parse_module(deno_ast::ParseParams {
         specifier,
         text: source,
@@ -221,10 +243,37 @@ pub fn strip_types(
             },
             &deno_ast::TranspileModuleOptions::default(),
             &deno_ast::EmitOptions {
-                source_map: deno_ast::SourceMapOption::None,
+                source_map,
                 ..Default::default()
             },
         )
         .map_err(|error| JsErrorBox::generic(error.to_string()))?;
-    Ok(emitted.into_source().text)
+    Ok(emitted.into_source())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    /// What the realm's own scripts can call. Whoever breaks out of JavaScript's side of the cage has these, so a new one must be looked at:
+    /// what it can do, and which permission it asks for. (Functions reach hardly any: the end-to-end tests say which.)
+    #[test]
+    fn the_operations_are_those_that_are_listed() {
+        let listed = include_str!("../operations.txt");
+        let mut found: Vec<&str> = extensions()
+            .iter()
+            .flat_map(|extension| extension.ops.iter().map(|op| op.name))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        let listed: Vec<&str> = listed.lines().collect();
+        let new: Vec<_> = found.iter().filter(|name| !listed.contains(name)).collect();
+        let gone: Vec<_> = listed.iter().filter(|name| !found.contains(name)).collect();
+        assert!(
+            new.is_empty() && gone.is_empty(),
+            "operations.txt lists others: new {new:#?}, gone {gone:#?}"
+        );
+    }
 }

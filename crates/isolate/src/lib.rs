@@ -1,22 +1,28 @@
 //! JavaScript on V8: the only crate that knows it.
 //!
-//! [`worker_main`] is the whole life of a worker process: V8 is started, an isolate is made from the snapshot, one function is loaded into it,
-//! and invocations are run one after another, until the server closes the socket.
+//! [`zygote_main`] starts V8, makes an isolate from the snapshot, and forks workers. A worker loads one function and runs invocations one after
+//! another, until the server closes its socket.
 
 mod authorities;
+mod cage;
 mod environment;
 mod extensions;
 mod files;
 mod memory;
 mod modules;
+mod mounts;
+mod net;
 mod permissions;
 mod require;
 mod sandbox;
 mod scope;
+mod seccomp;
 mod snapshot;
+mod source_maps;
 mod worker;
+mod zygote;
 
-pub use worker::worker_main;
+pub use zygote::zygote_main;
 
 /// The version of V8 that is linked.
 pub fn v8_version() -> &'static str {

@@ -41,6 +41,7 @@ use crate::extensions::strip_types;
 use crate::files::Files;
 use crate::require::{RequireLoader, Tracker};
 use crate::scope::Scope;
+use crate::source_maps;
 
 type Resolver = Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<Files>, Files>>;
 
@@ -168,6 +169,10 @@ impl Loader {
             .into_url()
             .map_err(JsErrorBox::from_err)
     }
+
+    fn may_read(&self, path: &Path) -> bool {
+        self.scope.borrow().check(path, "source map").is_ok()
+    }
 }
 
 impl ModuleLoader for Loader {
@@ -253,6 +258,19 @@ impl ModuleLoader for Loader {
             };
             Ok(ModuleSource::new(module_type, code, &specifier, None))
         }))
+    }
+
+    fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
+        source_maps::of_file(file_name, |path| self.may_read(path)).map(Cow::Owned)
+    }
+
+    fn load_external_source_map(&self, source_map_url: &str) -> Option<Cow<'_, [u8]>> {
+        source_maps::beside(source_map_url, |path| self.may_read(path)).map(Cow::Owned)
+    }
+
+    /// The sources of a bundle are seldom deployed with it. Their names are what its author knows.
+    fn source_map_source_exists(&self, _source_url: &str) -> Option<bool> {
+        Some(true)
     }
 }
 

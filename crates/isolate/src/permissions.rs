@@ -35,8 +35,9 @@ pub fn of(init: &WorkerInit) -> Result<PermissionsContainer, String> {
     let mut write: Vec<_> = init.write.iter().map(|path| text(path)).collect();
     write.push(text(&init.tmp));
     let mut read = write.clone();
-    read.push(text(&init.root));
+    read.extend([&init.root].into_iter().chain(&init.layers).map(|path| text(path)));
     read.extend(init.read.iter().map(|path| text(path)));
+    // Names are compared here; where they point is looked at in `net`.
     let net = match init.net.as_slice() {
         [] => None,
         hosts if hosts.iter().any(|host| host == "*") => Some(Vec::new()),

@@ -8,28 +8,7 @@ use std::path::Path;
 use hikigane_executor::WorkerInit;
 use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError};
 
-/// What every function may read: name resolution, certificates, time zones, randomness, and what it is itself.
-const SYSTEM: &[&str] = &[
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-    "/etc/localtime",
-    "/etc/ssl",
-    "/etc/pki",
-    "/usr/share/ca-certificates",
-    "/usr/share/zoneinfo",
-    "/dev/urandom",
-    "/dev/random",
-    "/dev/null",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/proc/loadavg",
-    "/proc/uptime",
-    "/sys/fs/cgroup",
-    "/sys/devices/system/cpu",
-];
+use crate::cage::SYSTEM;
 
 /// Restricts this thread, and those it starts from now on, to the function's files. A kernel without Landlock restricts nothing; Deno's
 /// permissions hold there as everywhere.
@@ -41,6 +20,7 @@ pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
         .iter()
         .map(Path::new)
         .chain([init.root.as_path()])
+        .chain(init.layers.as_deref())
         .chain(init.read.iter().map(|path| path.as_path()));
     for (path, access) in readable.map(|path| (path, read)).chain(
         init.write

@@ -5,28 +5,29 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use deno_core::JsRuntime;
-use hikigane_executor::WorkerInit;
-use hikigane_executor::frames::{FromWorker, ToWorker};
+use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
+use hikigane_executor::{Tickets, WorkerInit};
 
-use crate::environment::JsEnvironment;
+use crate::cage::Cage;
+use crate::environment::{Failure, JsEnvironment};
 use crate::extensions::Printer;
 use crate::memory;
 
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
 
-/// Runs a worker over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
+/// Runs a worker over its socket until the server closes it.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
-pub fn worker_main() -> Result<(), String> {
-    die_with_parent()?;
-    // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
-    let _ = rustix::thread::set_name(c"hikigane-worker");
-    JsRuntime::init_platform(None);
-    let socket = take_socket()?;
+pub fn live(
+    mut environment: JsEnvironment,
+    mut cage: Option<Cage>,
+    socket: UnixStream,
+    tickets: Tickets,
+) -> Result<(), String> {
     memory::tell_end_to(socket.as_raw_fd());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -35,20 +36,23 @@ pub fn worker_main() -> Result<(), String> {
     let mut link = Link {
         socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)),
         input: socket,
+        tickets,
         buffer: BytesMut::with_capacity(16 * 1024),
         out: Vec::new(),
     };
 
     let _context = tokio.enter();
-    let mut environment = JsEnvironment::new(link.printer())?;
-    link.send(&FromWorker::Ready)?;
+    environment.print_to(link.printer());
+    link.send(&FromWorker::Ready {
+        pid: std::process::id(),
+    })?;
     loop {
         match link.receive()? {
             None => return Ok(()),
             Some(ToWorker::Init(json)) => {
-                let init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+                let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&init)) {
+                match tokio.block_on(environment.load(&mut init, cage.take())) {
                     Ok(()) => link.send(&FromWorker::Loaded {
                         max_rss_kib: max_rss_kib(),
                     })?,
@@ -61,26 +65,35 @@ pub fn worker_main() -> Result<(), String> {
                     }
                 }
             }
-            Some(ToWorker::Invoke(frame)) => match tokio.block_on(environment.invoke(&frame)) {
-                Ok(payload) => link.send(&FromWorker::Returned {
+            Some(ToWorker::Invoke(frame)) => {
+                if !link.tickets.draw().map_err(|error| error.to_string())? {
+                    link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
+                    continue;
+                }
+                let begun = Instant::now();
+                let step = environment.invoke(&frame);
+                let waited = step.is_pending();
+                let result = if waited {
+                    tokio.block_on(environment.finish(step))
+                } else {
+                    environment.end(step)
+                };
+                let run = Ran {
                     nonce: frame.nonce,
+                    micros: begun.elapsed().as_micros() as u64,
+                    waited,
                     max_rss_kib: max_rss_kib(),
-                    payload,
-                })?,
-                Err(failure) => {
-                    let reusable = failure.reusable;
-                    let (nonce, max_rss_kib) = (frame.nonce, max_rss_kib());
-                    link.send(&FromWorker::Failed {
-                        nonce,
-                        max_rss_kib,
-                        reusable,
-                        error: failure.json,
-                    })?;
-                    if !reusable {
-                        return Ok(());
+                };
+                match result {
+                    Ok(payload) => link.send(&FromWorker::Returned { run, payload })?,
+                    Err(Failure { json: error, reusable }) => {
+                        link.send(&FromWorker::Failed { run, reusable, error })?;
+                        if !reusable {
+                            return Ok(());
+                        }
                     }
                 }
-            },
+            }
         }
     }
 }
@@ -89,6 +102,7 @@ pub fn worker_main() -> Result<(), String> {
 struct Link {
     socket: Rc<RefCell<UnixStream>>,
     input: UnixStream,
+    tickets: Tickets,
     buffer: BytesMut,
     out: Vec<u8>,
 }
@@ -140,29 +154,6 @@ impl Link {
             }
         }
     }
-}
-
-/// Moves the socket from standard input to a number of its own, and gives user code three empty standard streams.
-fn take_socket() -> Result<UnixStream, String> {
-    let error = |error: &dyn std::fmt::Display| format!("a worker is started by `hikigane up` only: {error}");
-    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
-    let null = rustix::fs::open(
-        "/dev/null",
-        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|e| error(&e))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
-    let socket = UnixStream::from(socket);
-    socket.local_addr().map_err(|e| error(&e))?;
-    Ok(socket)
-}
-
-/// Ends this process when the server ends, even in the middle of an endless loop. A server that ended before this call has closed
-/// the socket, which ends the worker, too.
-fn die_with_parent() -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(|error| error.to_string())
 }
 
 /// The most memory this process ever held, KiB.

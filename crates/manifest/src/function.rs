@@ -63,6 +63,7 @@ pub(crate) fn configure(
         name,
         description: section.description.value().cloned().unwrap_or_default(),
         code,
+        layers: Vec::new(),
         handler,
         runtime: section
             .runtime

@@ -133,7 +133,8 @@ pub fn load(
     })?;
     let base = absolute.parent().unwrap_or(&absolute).to_owned();
     let mut problems = Problems::new(source.clone());
-    let tree = yaml::parse(source.text(), env, &mut problems);
+    let dir = base.to_string_lossy();
+    let tree = yaml::parse(source.text(), yaml::Variables { env, dir: &dir }, &mut problems);
     let document = tree.and_then(|tree| {
         let document = Document::from_node(&tree, &mut problems)?;
         if matches!(document.functions, Setting::Missing) {

@@ -15,8 +15,10 @@ pub struct FunctionConfig {
     pub name: FunctionName,
     /// What it is for, in one line.
     pub description: String,
-    /// A directory, or one `.js`, `.mjs`, `.cjs` or `.ts` file; absolute.
+    /// A directory, a `.zip`, or one `.js`, `.mjs`, `.cjs` or `.ts` file; absolute.
     pub code: PathBuf,
+    /// Directories and `.zip` files that are merged at `/opt`, in this order: a later one wins. Absolute; at most five.
+    pub layers: Vec<PathBuf>,
     /// `file.export`, split at the first dot of the base name.
     pub handler: String,
     /// Lambda's runtime identifier, as `nodejs22.x`.

@@ -12,4 +12,6 @@ mod names;
 pub use event::{Event, InvokeMode, StateWrite};
 pub use function::{Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, runtime_family};
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
-pub use names::{ACCOUNT_ID, BindingId, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn};
+pub use names::{
+    ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
+};

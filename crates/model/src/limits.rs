@@ -28,3 +28,7 @@ pub const RETRY_WAITS: [u32; 2] = [60, 120];
 pub const LOG_TAIL: usize = 4 * 1024;
 /// All environment variables of a function together, bytes of their JSON.
 pub const ENVIRONMENT: usize = 4 * 1024;
+/// Layers of a function at most.
+pub const LAYERS: usize = 5;
+/// Code and layers of a function together, unzipped, bytes (250 MB).
+pub const UNZIPPED: u64 = 262_144_000;

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const ACCOUNT_ID: &str = "000000000000";
 /// The region in every ARN and event.
 pub const REGION: &str = "us-east-1";
+/// The source address of functions' connections to the server's own endpoint, which tells them from its user's programs by it.
+pub const FUNCTIONS_LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 76, 77, 68);
 
 /// A text that is not a legal name, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 
 import { check } from "./check.js";
 
-const home = join(import.meta.dirname, "..", "..");
+const home = process.env.PROJECT;
 
 export const handler = async (event) => {
   const [{ s3 }] = event.Records;

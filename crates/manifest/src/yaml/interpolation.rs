@@ -1,4 +1,4 @@
-//! Variables in scalars: `${env:NAME}` and `${env:NAME, 'default'}`. `$${` is a plain `${`.
+//! Variables in scalars: `${env:NAME}`, `${env:NAME, 'default'}` and `${dir}`. `$${` is a plain `${`.
 
 use std::ops::Range;
 
@@ -13,8 +13,17 @@ pub(super) struct Mistake {
     pub(super) help: String,
 }
 
+/// What variables stand for.
+#[derive(Clone, Copy)]
+pub(crate) struct Variables<'a> {
+    /// The environment variables of the program that reads the manifest.
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The manifest's directory, absolute.
+    pub(crate) dir: &'a str,
+}
+
 /// Replaces the variables of `text`. Every mistake is reported, not just the first.
-pub(super) fn interpolate(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec<Mistake>> {
+pub(super) fn interpolate(text: &str, variables: Variables) -> Result<String, Vec<Mistake>> {
     let mut out = String::with_capacity(text.len());
     let mut mistakes = Vec::new();
     let mut at = 0;
@@ -39,7 +48,7 @@ pub(super) fn interpolate(text: &str, env: &dyn Fn(&str) -> Option<String>) -> R
         };
         let close = open + 2 + length;
         at = close + 1;
-        match variable(&inside[..length], env) {
+        match variable(&inside[..length], variables) {
             Ok(value) => out.push_str(&value),
             Err((message, help)) => mistakes.push(Mistake {
                 place: open..at,
@@ -66,8 +75,11 @@ fn closing_brace(inside: &str) -> Option<usize> {
     None
 }
 
-fn variable(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, (String, String)> {
-    const FORMS: &str = "write `${env:NAME}` or `${env:NAME, 'default'}`, or `$${` for a plain `${`";
+fn variable(inside: &str, variables: Variables) -> Result<String, (String, String)> {
+    const FORMS: &str = "write `${env:NAME}`, `${env:NAME, 'default'}` or `${dir}`, or `$${` for a plain `${`";
+    if inside == "dir" {
+        return Ok(variables.dir.to_owned());
+    }
     let Some(rest) = inside.strip_prefix("env:") else {
         return Err(if inside.starts_with("secret:") {
             (
@@ -99,7 +111,7 @@ fn variable(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String
             FORMS.to_owned(),
         ));
     }
-    match (env(name), default) {
+    match ((variables.env)(name), default) {
         (Some(value), _) => Ok(value),
         (None, Some(default)) => unquote(default).map(str::to_owned).ok_or_else(|| {
             (
@@ -142,6 +154,11 @@ mod tests {
         }
     }
 
+    const VARIABLES: Variables = Variables {
+        env: &env,
+        dir: "/srv/project",
+    };
+
     #[test]
     fn replaces() {
         for (text, expected) in [
@@ -159,8 +176,9 @@ mod tests {
             ("${env:LOOP}", "${env:LOOP}"),
             ("$${env:HOST}", "${env:HOST}"),
             ("$${a} ${env:HOST}", "${a} example.com"),
+            ("${dir}/inbox", "/srv/project/inbox"),
         ] {
-            assert_eq!(interpolate(text, &env), Ok(expected.to_owned()), "{text}");
+            assert_eq!(interpolate(text, VARIABLES), Ok(expected.to_owned()), "{text}");
         }
     }
 
@@ -178,7 +196,7 @@ mod tests {
             ("${env:NONE, 'a'b'}", vec!["${env:NONE, 'a'b'}"]),
             ("${}", vec!["${}"]),
         ] {
-            let mistakes = interpolate(text, &env).err().unwrap_or_default();
+            let mistakes = interpolate(text, VARIABLES).err().unwrap_or_default();
             let places: Vec<&str> = mistakes.iter().map(|mistake| &text[mistake.place.clone()]).collect();
             assert_eq!(places, expected, "{text}");
         }

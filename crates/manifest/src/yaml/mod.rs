@@ -13,6 +13,7 @@ use serde_json::Number;
 use crate::diagnostic::Span;
 use crate::suggestion::quote;
 
+pub(crate) use interpolation::Variables;
 pub(crate) use parser::parse;
 
 /// The largest manifest, bytes.

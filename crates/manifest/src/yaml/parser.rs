@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::scalar::{Refusal, resolve};
-use super::{Entry, Kind, MAX_DEPTH, Node, Scalar, Value, interpolation, syntax};
+use super::{Entry, Kind, MAX_DEPTH, Node, Scalar, Value, Variables, interpolation, syntax};
 use crate::diagnostic::{Problems, Span};
 use crate::suggestion::quote;
 
@@ -16,7 +16,7 @@ const MAX_ALIASES: usize = 100;
 const MAX_ALIASED: usize = 10_000;
 
 /// Parses `text`. After a mistake in YAML's syntax there is no tree; other mistakes leave [`Value::Refused`] in it.
-pub(crate) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Node> {
+pub(crate) fn parse(text: &str, variables: Variables, problems: &mut Problems) -> Option<Node> {
     let options = granit_parser::options! {
         strict_indentation: true,
         disallow_directives: true,
@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>, problems: 
     };
     let mut builder = Builder {
         text,
-        env,
+        variables,
         problems,
         stack: Vec::new(),
         anchors: HashMap::new(),
@@ -64,7 +64,7 @@ fn bytes(span: granit_parser::Span) -> Span {
 
 struct Builder<'a> {
     text: &'a str,
-    env: &'a dyn Fn(&str) -> Option<String>,
+    variables: Variables<'a>,
     problems: &'a mut Problems,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
@@ -357,7 +357,7 @@ impl Builder<'_> {
     /// Replaces variables. Where the scalar has no quotes, the result may be a number or a boolean; but a variable's
     /// value that only looks like one to other readers (`no`, `010`) is text.
     fn interpolated(&mut self, text: Cow<'_, str>, as_text: bool, span: Span) -> Value {
-        match interpolation::interpolate(&text, self.env) {
+        match interpolation::interpolate(&text, self.variables) {
             Ok(text) => {
                 let kind = match resolve(&text) {
                     Ok(kind) if !as_text && kind != Kind::Null => kind,

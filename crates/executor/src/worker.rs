@@ -1,0 +1,130 @@
+//! The server's side of a worker process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use hikigane_model::CrashReason;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+
+use crate::frames::FromWorker;
+use crate::nursery::{Burial, Nursery};
+use crate::tickets::Tickets;
+
+/// A worker process as the server holds it.
+pub(crate) struct Worker {
+    pub(crate) stream: UnixStream,
+    /// What was read and is not a whole frame yet.
+    pub(crate) buffer: BytesMut,
+    pub(crate) tickets: Tickets,
+    pub(crate) process: Process,
+}
+
+impl Worker {
+    /// Has a process forked, and waits until it is ready. One that is given up on before ends by itself: its socket is closed.
+    pub(crate) async fn start(nursery: &Nursery) -> io::Result<Self> {
+        let (mut stream, tickets) = nursery.fork().await?;
+        let mut buffer = BytesMut::with_capacity(16 * 1024);
+        let Some(FromWorker::Ready { pid }) = next(&mut stream, &mut buffer).await else {
+            return Err(io::Error::other("it ended before it was ready"));
+        };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("it does not know its own process"))?;
+        Ok(Self {
+            stream,
+            buffer,
+            tickets,
+            process: Process {
+                process: Some(rustix::process::pidfd_open(pid, PidfdFlags::empty())?),
+                tmp: None,
+                nursery: nursery.clone(),
+            },
+        })
+    }
+
+    /// The next frame; `None` when the worker closed its end or does not keep to the language.
+    pub(crate) async fn next(&mut self) -> Option<FromWorker> {
+        next(&mut self.stream, &mut self.buffer).await
+    }
+
+    /// Whether the other end is still open. A worker in stock sends nothing, so anything readable is its end.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut byte = [0u8; 1];
+        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+async fn next(stream: &mut UnixStream, buffer: &mut BytesMut) -> Option<FromWorker> {
+    loop {
+        match FromWorker::decode(buffer) {
+            Ok(Some(frame)) => return Some(frame),
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+        make_room(buffer);
+        match stream.read_buf(buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Room for the next read.
+pub(crate) fn make_room(buffer: &mut BytesMut) {
+    if buffer.capacity() - buffer.len() < 4096 {
+        buffer.reserve(16 * 1024);
+    }
+}
+
+/// The process itself. Dropped: killed, reaped, its `/tmp` removed.
+pub(crate) struct Process {
+    process: Option<OwnedFd>,
+    /// The environment's own `/tmp`.
+    pub(crate) tmp: Option<PathBuf>,
+    nursery: Nursery,
+}
+
+impl Process {
+    /// Kills it; it is reaped when this is dropped.
+    pub(crate) fn kill(&mut self) {
+        if let Some(process) = &self.process {
+            let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+
+    /// How it ended. It is killed first: an end of the stream without an end of the process is no way to leave.
+    pub(crate) async fn end(&mut self) -> CrashReason {
+        let Some(process) = self.process.take() else {
+            return CrashReason::Signal(9);
+        };
+        let (sender, status) = oneshot::channel();
+        self.nursery.bury(Burial {
+            process,
+            tmp: self.tmp.take(),
+            status: Some(sender),
+        });
+        match status.await {
+            Ok(status) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => CrashReason::Exit(code),
+                (None, signal) => CrashReason::Signal(signal.unwrap_or(9)),
+            },
+            Err(_) => CrashReason::Signal(9),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.nursery.bury(Burial {
+                process,
+                tmp: self.tmp.take(),
+                status: None,
+            });
+        }
+    }
+}

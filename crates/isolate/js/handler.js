@@ -1,0 +1,194 @@
+// Which file and which export a handler string means (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 from 22 on).
+
+import { core, primordials } from "ext:core/mod.js";
+import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
+import { isError, read } from "ext:runtime/foreign.js";
+import { warn } from "ext:runtime/log.js";
+import { namespace } from "ext:runtime/namespace.js";
+import { RuntimeError } from "ext:runtime/report.js";
+
+const {
+  Error, NumberIsNaN, NumberParseInt, ObjectAssign, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes, StringPrototypeIndexOf, StringPrototypeLastIndexOf,
+  StringPrototypeReplace, StringPrototypeReplaceAll, StringPrototypeSlice, StringPrototypeSplit, StringPrototypeStartsWith, SymbolFor,
+} = primordials;
+
+const loadModule = core.createLazyLoader("node:module");
+
+/** The members of a function by which `awslambda.streamifyResponse` marks a streaming handler. */
+export const STREAMING = SymbolFor("aws.lambda.runtime.handler.streaming");
+export const HIGH_WATER_MARK = SymbolFor("aws.lambda.runtime.handler.streaming.highWaterMark");
+
+/** Loads the function's code. Gives `{ handler, streaming, highWaterMark }`. */
+export async function findHandler(whole) {
+  const { directory, module, path } = split(whole);
+  const loaded = await loadUserModule(directory, module);
+  // Version 4 imports everything, and so sees the default export, too.
+  const isModule = core.isModuleNamespaceObject(loaded);
+  const handler = find(loaded, path) ?? (isModern() && isModule ? find(read(loaded, "default"), path) : undefined);
+  if (!handler) {
+    throw new RuntimeError("Runtime.HandlerNotFound", `${whole} is undefined or not exported`);
+  }
+  if (typeof handler !== "function") {
+    throw new RuntimeError("Runtime.HandlerNotFound", `${whole} is not a function`);
+  }
+  const streaming = isStreaming(handler);
+  checkParameters(handler, streaming);
+  const mark = NumberParseInt(handler[HIGH_WATER_MARK]);
+  return { __proto__: null, handler, streaming, highWaterMark: NumberIsNaN(mark) ? undefined : mark };
+}
+
+/** Splits `dir/mod.a.b` at the first dot of its base name: module `dir/mod`, export path `a.b`. */
+function split(whole) {
+  if (StringPrototypeIncludes(whole, "..")) {
+    throw new RuntimeError(
+      "Runtime.MalformedHandlerName",
+      `'${whole}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`,
+    );
+  }
+  const slash = StringPrototypeLastIndexOf(whole, "/") + 1;
+  const base = StringPrototypeSlice(whole, slash);
+  const dot = StringPrototypeIndexOf(base, ".");
+  if (dot < 0) {
+    throw new RuntimeError("Runtime.MalformedHandlerName", "Bad handler");
+  }
+  return {
+    directory: StringPrototypeSlice(whole, 0, slash),
+    module: StringPrototypeSlice(base, 0, dot),
+    path: StringPrototypeSlice(base, dot + 1),
+  };
+}
+
+function find(start, path) {
+  let value = start;
+  for (const part of new SafeArrayIterator(StringPrototypeSplit(path, "."))) {
+    if (value === undefined || value === null) {
+      return undefined;
+    }
+    value = value[part];
+  }
+  return value;
+}
+
+function isStreaming(handler) {
+  const mark = handler[STREAMING];
+  if (!mark) {
+    return false;
+  }
+  if (mark !== "response") {
+    throw new RuntimeError("Runtime.MalformedStreamingHandler", "Only response streaming is supported.");
+  }
+  return true;
+}
+
+function checkParameters(handler, streaming) {
+  if (streaming || handler.length < 3) {
+    return;
+  }
+  if (!hasCallbacks()) {
+    throw new RuntimeError(
+      "Runtime.CallbackHandlerDeprecated",
+      "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this " +
+        "function to use a supported handler signature to use Node.js 24 or later. For more information see " +
+        "https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.",
+    );
+  }
+  const { env } = globalThis.process;
+  if (handler.length === 3 && !core.isAsyncFunction(handler) && env.AWS_LAMBDA_NODEJS_DISABLE_CALLBACK_WARNING === undefined) {
+    warn(
+      "AWS Lambda plans to remove support for callback-based function handlers starting with Node.js 24. You will need to update this " +
+        "function to use an async handler to use Node.js 24 or later. For more information and to provide feedback on this change, see " +
+        "https://github.com/aws/aws-lambda-nodejs-runtime-interface-client/issues/137. To disable this warning, set the " +
+        "AWS_LAMBDA_NODEJS_DISABLE_CALLBACK_WARNING environment variable.",
+    );
+  }
+}
+
+/** The first of the files that the name may mean, in AWS's order; TypeScript behind them. */
+async function loadUserModule(directory, name) {
+  const { root } = environment.settings;
+  const start = StringPrototypeStartsWith(directory, "/") ? directory : `${root}/${directory}`;
+  try {
+    const path = `${start}${name}`;
+    if (!isModern() && kind(path) === "directory") {
+      return requireFile(path);
+    }
+    for (const extension of new SafeArrayIterator(["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"])) {
+      const file = `${path}${extension}`;
+      if (kind(file) === "file") {
+        return await (extension === ".mjs" || extension === ".ts" || extension === ".mts" ? importFile(file) : requireFile(file));
+      }
+    }
+    return requireFile(resolveAsNode(name, [root, start]));
+  } catch (error) {
+    throw loadError(error);
+  }
+}
+
+/** Asked of what the snapshot holds already: `node:fs` would have to be compiled first. */
+function kind(path) {
+  try {
+    const { isFile, isDirectory } = namespace.statSync(path);
+    return isFile ? "file" : isDirectory ? "directory" : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A name that is no file beside the function's own: a package. */
+function resolveAsNode(name, paths) {
+  try {
+    return loadModule().createRequire(`${environment.settings.root}/index.mjs`).resolve(name, { paths });
+  } catch {
+    throw new RuntimeError(
+      "Runtime.ImportModuleError",
+      `Error: Cannot find module '${name}'\nRequire stack:\n- /var/runtime/index.mjs`,
+    );
+  }
+}
+
+function importFile(file) {
+  const { pathToFileURL } = core.loadExtScript("ext:deno_node/url.ts");
+  return import(pathToFileURL(file).href);
+}
+
+/** CommonJS, or an ES module by its package.json or its syntax; with top-level await only import() can load it. */
+function requireFile(file) {
+  try {
+    return loadModule().createRequire(file)(file);
+  } catch (error) {
+    const code = read(error, "code");
+    if (code === "ERR_REQUIRE_ASYNC_MODULE" || code === "ERR_REQUIRE_ESM") {
+      return importFile(file);
+    }
+    throw error;
+  }
+}
+
+const QUOTED_REFERRER = new SafeRegExp(" imported from '(.*)'$");
+
+/** What AWS's runtime client reports for an error while the code is loaded. */
+function loadError(error) {
+  if (error instanceof RuntimeError || !isError(error)) {
+    return error;
+  }
+  const name = read(error, "name");
+  const code = read(error, "code");
+  const stack = read(error, "stack");
+  const message = `${String(read(error, "message"))}`;
+  // An error of TypeScript comes inside the error of its import.
+  const inner = StringPrototypeStartsWith(message, "SyntaxError: ");
+  if (name === "SyntaxError" || inner) {
+    return new RuntimeError("Runtime.UserCodeSyntaxError", inner ? message : `SyntaxError: ${message}`, stack);
+  }
+  if (code === "MODULE_NOT_FOUND") {
+    return new RuntimeError("Runtime.ImportModuleError", `Error: ${message}`);
+  }
+  // AWS's client tells of a missing ES module as Node.js does. Deno's loader puts the code before the message, and quoted URLs where
+  // Node.js has paths.
+  const plain = StringPrototypeReplaceAll(StringPrototypeReplaceAll(message, "[ERR_MODULE_NOT_FOUND] ", ""), "file://", "");
+  const missing = StringPrototypeReplace(plain, QUOTED_REFERRER, " imported from $1");
+  if (StringPrototypeStartsWith(missing, "Cannot find module '") || StringPrototypeStartsWith(missing, "Cannot find package '")) {
+    return ObjectAssign(new Error(missing), { __proto__: null, code: "ERR_MODULE_NOT_FOUND" });
+  }
+  return error;
+}

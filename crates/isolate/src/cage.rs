@@ -1,0 +1,317 @@
+//! Lambda's file tree, around one worker.
+//!
+//! A worker has a mount namespace of its own, whose root is an empty file system with the few things of the machine that functions need
+//! ([`SYSTEM`]). When the function is known, its code is mounted at `/var/task`, its layers at `/opt`, its scratch directory at `/tmp` and
+//! what it may read and write beside them at its own place; then the machine's root goes away, and the rest of the tree cannot be named any
+//! more. A kernel that refuses (no user namespaces, as in many containers) leaves the machine's paths: permissions and Landlock hold there, too.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use hikigane_executor::WorkerInit;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+
+use crate::mounts::{self, Rights};
+
+/// What every function may read: name resolution, certificates, time zones, randomness, and what the machine is.
+pub const SYSTEM: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/localtime",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
+    "/dev/urandom",
+    "/dev/random",
+    "/dev/null",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/loadavg",
+    "/proc/uptime",
+    "/proc/self/statm",
+    "/proc/stat",
+    "/proc/sys/kernel/osrelease",
+    "/sys/fs/cgroup",
+    "/sys/devices/system/cpu",
+];
+
+/// Where Lambda has the code (AWS documentation, "Lambda execution environment").
+pub const TASK: &str = "/var/task";
+/// Where Lambda has the layers.
+pub const LAYERS: &str = "/opt";
+/// Where Lambda has the scratch directory.
+pub const TMP: &str = "/tmp";
+
+/// The machine's root, until the function is known.
+const HOST: &str = "/.host";
+
+/// A worker's file tree.
+pub struct Cage {
+    hands: Hands,
+}
+
+/// A thread that may still mount: capabilities belong to threads, and all others have given theirs up.
+struct Hands {
+    orders: mpsc::Sender<Vec<Mount>>,
+    done: mpsc::Receiver<Result<(), String>>,
+}
+
+/// One thing of the machine and where the function sees it.
+struct Mount {
+    source: PathBuf,
+    target: PathBuf,
+    rights: Rights,
+}
+
+impl Cage {
+    /// Puts this process into a tree of its own. Must be called while the process has one thread; takes all capabilities from it.
+    ///
+    /// # Errors
+    ///
+    /// Why the kernel refuses. The process sees the machine's paths then.
+    pub fn enter() -> Result<Self, String> {
+        let entered = make_namespace().and_then(|()| make_root());
+        let hands = match entered {
+            Ok(()) => Hands::start().map_err(|error| format!("cannot start a thread: {error}")),
+            Err(refusal) => Err(refusal),
+        };
+        give_up_capabilities().map_err(|error| format!("cannot give up capabilities: {error}"))?;
+        Ok(Self { hands: hands? })
+    }
+
+    /// Brings in what the function may see, sends the machine's root away, and tells `init` where things are now.
+    pub fn furnish(self, init: &mut WorkerInit) -> Result<(), String> {
+        let mut all = vec![
+            Mount::new(&init.root, TASK, Rights::Read),
+            Mount::new(&init.tmp, TMP, Rights::Write),
+        ];
+        all.extend(
+            init.layers
+                .iter()
+                .map(|layers| Mount::new(layers, LAYERS, Rights::Read)),
+        );
+        let mut own: Vec<_> = init
+            .read
+            .iter()
+            .map(|path| Mount::new(path, path, Rights::Read))
+            .collect();
+        own.extend(init.write.iter().map(|path| Mount::new(path, path, Rights::Write)));
+        // What lies inside another comes after it; of the same path, writing comes after reading.
+        own.sort_by_key(|mount| mount.target.components().count());
+        all.extend(own);
+
+        let gone = |_: &dyn std::error::Error| "the worker's file tree could not be made".to_owned();
+        self.hands.orders.send(all).map_err(|error| gone(&error))?;
+        self.hands.done.recv().map_err(|error| gone(&error))??;
+        init.root = TASK.into();
+        init.tmp = TMP.into();
+        init.layers = Some(LAYERS.into());
+        Ok(())
+    }
+}
+
+/// Names the function's directories in its environment, as Lambda does (recorded from AWS for nodejs22.x): where it sees them, in a cage or not.
+pub fn name_directories(init: &mut WorkerInit) {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let (root, layers) = (text(&init.root), init.layers.as_deref().map_or(LAYERS.into(), text));
+    let packages = format!(
+        "{layers}/nodejs/node{}/node_modules:{layers}/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:{root}",
+        init.node_major
+    );
+    init.env.insert("LAMBDA_TASK_ROOT".into(), root.clone());
+    init.env.entry("PWD".into()).or_insert(root);
+    init.env.entry("NODE_PATH".into()).or_insert(packages);
+    if init.tmp != Path::new(TMP) {
+        init.env.insert("TMPDIR".into(), text(&init.tmp));
+    }
+}
+
+impl Hands {
+    fn start() -> io::Result<Self> {
+        let (orders, ordered) = mpsc::channel::<Vec<Mount>>();
+        let (report, done) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("cage".into())
+            .stack_size(256 * 1024)
+            .spawn(move || {
+                if let Ok(mounts) = ordered.recv() {
+                    let _ = report.send(furnish(&mounts));
+                }
+            })?;
+        Ok(Self { orders, done })
+    }
+}
+
+impl Mount {
+    fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>, rights: Rights) -> Self {
+        Self {
+            source: source.into(),
+            target: target.into(),
+            rights,
+        }
+    }
+
+    /// Makes it visible. What is not there cannot be opened later, either, and is left out.
+    fn make(&self, host: &OwnedFd) -> Result<(), String> {
+        let failed = |error: io::Error| {
+            format!(
+                "{} cannot be shown at {}: {error}",
+                self.source.display(),
+                self.target.display()
+            )
+        };
+        let source = match host_file(host, &self.source) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        let kind = rustix::fs::fstat(&source).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        let onto = place(&self.target, kind.map_err(|error| failed(error.into()))?).map_err(failed)?;
+        let mount = mounts::copy_of(&source).map_err(failed)?;
+        mounts::restrict(&mount, self.rights).map_err(failed)?;
+        mounts::attach(&mount, &onto).map_err(failed)
+    }
+}
+
+/// A mount namespace, and a user namespace around it where that takes no privilege.
+fn make_namespace() -> Result<(), String> {
+    let failed = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
+    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mount = unshare(UnshareFlags::NEWNS);
+    if mount.is_err() {
+        unshare(UnshareFlags::NEWNS | UnshareFlags::NEWUSER).map_err(failed("no user namespace"))?;
+        for (file, text) in [
+            ("/proc/self/setgroups", "deny".to_owned()),
+            ("/proc/self/uid_map", format!("{0} {0} 1", ids.0)),
+            ("/proc/self/gid_map", format!("{0} {0} 1", ids.1)),
+        ] {
+            std::fs::write(file, text).map_err(|error| format!("no user namespace: {file}: {error}"))?;
+        }
+    }
+    mounts::make_private().map_err(|error| format!("no mount namespace: {error}"))
+}
+
+fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    // SAFETY: new namespaces for a process of one thread; no descriptor table is taken apart.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// A root with [`SYSTEM`] in it, and the machine's at [`HOST`].
+fn make_root() -> Result<(), String> {
+    // It is made on any directory that holds nothing of SYSTEM, and uncovers it when it becomes the root.
+    let start = ["/tmp", "/var", "/home"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()))
+        .ok_or("no directory to make a root on")?;
+    mounts::mount_empty(start).map_err(|error| format!("no file system in memory: {error}"))?;
+    let made = fill_root(start);
+    if made.is_err() {
+        let _ = mounts::detach(start);
+    }
+    made
+}
+
+fn fill_root(start: &Path) -> Result<(), String> {
+    let host = open_root("/")?;
+    for path in SYSTEM {
+        let rights = if path.starts_with("/dev/") {
+            Rights::ReadDevices
+        } else {
+            Rights::Read
+        };
+        Mount::new(path, below(start, path), rights).make(&host)?;
+    }
+    let failed = |error: io::Error| format!("no root of its own: {error}");
+    for directory in [TASK, LAYERS, TMP, HOST] {
+        std::fs::create_dir_all(below(start, directory)).map_err(failed)?;
+    }
+    rustix::process::pivot_root(start, below(start, HOST)).map_err(|error| failed(error.into()))?;
+    std::env::set_current_dir("/").map_err(failed)
+}
+
+fn below(start: &Path, path: &str) -> PathBuf {
+    start.join(path.trim_start_matches('/'))
+}
+
+/// What [`Hands`] does when the function is known.
+fn furnish(mounts: &[Mount]) -> Result<(), String> {
+    let host = open_root(HOST)?;
+    for mount in mounts {
+        mount.make(&host)?;
+    }
+    drop(host);
+    let failed = |error: io::Error| format!("the machine's root cannot be sent away: {error}");
+    mounts::detach(Path::new(HOST)).map_err(failed)?;
+    std::fs::remove_dir(HOST).map_err(failed)?;
+    mounts::make_root_read_only().map_err(failed)
+}
+
+fn open_root(path: &str) -> Result<OwnedFd, String> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| format!("the machine's root is not there: {error}"))
+}
+
+/// A file or directory of the machine. Links on the way mean what they mean on the machine.
+fn host_file(host: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(
+        host,
+        path,
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT,
+    )?)
+}
+
+/// Something to mount on, made when it is missing. Nothing on the way may be a link: an earlier environment may have left one in `/tmp`.
+fn place(path: &Path, kind: FileType) -> io::Result<OwnedFd> {
+    let open = |path: &Path| {
+        rustix::fs::openat2(
+            CWD,
+            path,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::NO_SYMLINKS,
+        )
+    };
+    match open(path) {
+        Ok(found) => return Ok(found),
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(parent) = path.parent() {
+        let parent = place(parent, FileType::Directory)?;
+        let name = path.file_name().unwrap_or_default();
+        let made = if kind == FileType::Directory {
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+        };
+        made?;
+    }
+    Ok(open(path)?)
+}
+
+/// Takes every capability from this thread, and the way to new ones.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )
+}

@@ -1,0 +1,177 @@
+//! The process that workers are forked from.
+//!
+//! To start V8, make a realm and compile what every invocation runs takes 20 ms and 10 MiB. The zygote does it once; a worker is a copy of it that
+//! shares its pages until it writes to them (Android's word for the idea; SOCK, USENIX ATC 2018, for serverless functions).
+//!
+//! A process with threads cannot be forked, so V8 runs without helpers: compilation and garbage collection take turns with the function, as
+//! they would on Lambda's fraction of a processor. What must differ from copy to copy is made after the fork: the sources of
+//! randomness above all ([`reseed`]).
+
+#![allow(unsafe_code)]
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use deno_core::{JsRuntime, v8};
+use hikigane_executor::Tickets;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{Pid, WaitOptions};
+
+use crate::cage::Cage;
+use crate::environment::JsEnvironment;
+use crate::worker;
+
+/// Makes workers over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
+///
+/// Each message carries the worker's end of its own socket and its tickets.
+pub fn zygote_main() -> Result<(), String> {
+    let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    let server = rustix::process::getppid();
+    die_with(server)?;
+    // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
+    let _ = rustix::thread::set_name(c"hikigane-zygote");
+    let orders = take_socket()?;
+    // Frozen flags could not be reseeded in a copy.
+    v8::V8::set_flags_from_string("--single-threaded --no-freeze-flags-after-init");
+    let platform = v8::new_single_threaded_default_platform(false).make_shared();
+    JsRuntime::init_platform(Some(platform.clone()));
+    let mut environment = JsEnvironment::new(platform)?;
+    environment.settle();
+    keep_memory_on_fork().map_err(|error| text("memory cannot be kept for copies", &error))?;
+    loop {
+        let Some((socket, tickets)) = next_order(&orders).map_err(|error| text("no order can be read", &error))? else {
+            return Ok(());
+        };
+        if fork()?.is_none() {
+            drop(orders);
+            adopt(server)?;
+            // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
+            let cage = Cage::enter().ok();
+            die_with(server)?;
+            reseed()?;
+            let socket = std::os::unix::net::UnixStream::from(socket);
+            return worker::live(environment, cage, socket, Tickets::new(tickets));
+        }
+    }
+}
+
+/// Undoes what V8 does to all of its memory: it asks the kernel to leave it out of copies of the process (`MADV_DONTFORK`), since its
+/// usual embedders fork only to run another program.
+fn keep_memory_on_fork() -> std::io::Result<()> {
+    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
+        let address = |text: &str| usize::from_str_radix(text, 16).ok();
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) else {
+            continue;
+        };
+        // SAFETY: the advice changes what a copy gets, nothing in this process. What the kernel maps for itself refuses it.
+        unsafe {
+            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
+        }
+    }
+    Ok(())
+}
+
+/// The descriptors of the next worker; `None` when the server is gone.
+fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<(OwnedFd, OwnedFd)>> {
+    loop {
+        let mut byte = [0u8; 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            orders.as_fd(),
+            &mut [IoSliceMut::new(&mut byte)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        );
+        match received {
+            Ok(message) if message.bytes == 0 => return Ok(None),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error),
+        }
+        let mut descriptors = ancillary.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(rights) => rights.collect(),
+            _ => Vec::new(),
+        });
+        if let (Some(socket), Some(tickets)) = (descriptors.next(), descriptors.next()) {
+            return Ok(Some((socket, tickets)));
+        }
+    }
+}
+
+/// Forks a grandchild, whose parent becomes the server: so the server can wait for it. `None` in the grandchild.
+fn fork() -> Result<Option<()>, String> {
+    let failed = || format!("no process can be made: {}", std::io::Error::last_os_error());
+    // SAFETY: this process has one thread, so the copy has all of it, and no lock is held.
+    match unsafe { libc::fork() } {
+        -1 => Err(failed()),
+        0 => {
+            // SAFETY: as above.
+            match unsafe { libc::fork() } {
+                0 => Ok(None),
+                // SAFETY: ends the process between the two without touching what it shares with the zygote.
+                _ => unsafe { libc::_exit(0) },
+            }
+        }
+        between => {
+            let _ = rustix::process::waitpid(Pid::from_raw(between), WaitOptions::empty());
+            Ok(Some(()))
+        }
+    }
+}
+
+/// Waits until the server is the parent of this process.
+fn adopt(server: Option<Pid>) -> Result<(), String> {
+    let _ = rustix::thread::set_name(c"hikigane-worker");
+    let _ = rustix::process::setpgid(None, None);
+    while rustix::process::getppid() != server {
+        if rustix::process::getppid().is_none_or(|parent| parent.is_init()) {
+            return Err("the server is gone".into());
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Ends this process when its parent ends, even in the middle of an endless loop.
+fn die_with(parent: Option<Pid>) -> Result<(), String> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| error.to_string())?;
+    if rustix::process::getppid() == parent {
+        Ok(())
+    } else {
+        Err("the server is gone".into())
+    }
+}
+
+/// Gives `Math.random` of this copy a sequence of its own. All other randomness comes from the kernel, or from generators that are
+/// seeded from it on their first use, which is after the fork.
+fn reseed() -> Result<(), String> {
+    let mut seed = [0u8; 4];
+    // SAFETY: the kernel writes into four bytes that are ours.
+    let written = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+    if written != seed.len() as isize {
+        return Err(format!("no randomness: {}", std::io::Error::last_os_error()));
+    }
+    // V8 takes a seed of 0 for none.
+    let seed = (u32::from_ne_bytes(seed) >> 1).max(1);
+    v8::V8::set_flags_from_string(&format!("--random-seed={seed}"));
+    Ok(())
+}
+
+/// Moves the socket from standard input to a number of its own, and leaves three empty standard streams.
+fn take_socket() -> Result<OwnedFd, String> {
+    let error = |error: &dyn std::fmt::Display| format!("workers are started by `hikigane up` only: {error}");
+    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
+    rustix::net::getsockname(&socket).map_err(|e| error(&e))?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|e| error(&e))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
+    Ok(socket)
+}

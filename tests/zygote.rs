@@ -1,0 +1,86 @@
+//! Workers are copies of one process; what must not be the same in two of them is not.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{children, invoke, serve, value_of, wait_for};
+
+const SOURCES: &str = r#"
+    import { randomBytes, randomUUID, randomInt, webcrypto, generateKeyPairSync } from "node:crypto";
+    export const handler = async () => [
+      Math.random(),
+      crypto.randomUUID(), randomUUID(),
+      randomBytes(8).toString("hex"), randomInt(2 ** 47),
+      Array.from(crypto.getRandomValues(new Uint32Array(2))).join(), Array.from(webcrypto.getRandomValues(new Uint32Array(2))).join(),
+      Buffer.from((await crypto.subtle.exportKey("raw", await crypto.subtle.generateKey({ name: "AES-GCM", length: 128 }, true, ["encrypt"])))).toString("hex"),
+      generateKeyPairSync("ed25519").publicKey.export({ type: "spki", format: "der" }).toString("hex"),
+      process.hrtime.bigint().toString(),
+    ].map(String);
+"#;
+
+#[test]
+fn no_two_environments_share_their_randomness() {
+    const ENVIRONMENTS: usize = 24;
+    let names: Vec<String> = (0..ENVIRONMENTS).map(|n| format!("f{n}")).collect();
+    let functions: Vec<_> = names
+        .iter()
+        .map(|name| {
+            (
+                name.as_str(),
+                "handler: index.handler, memory: 256MB, timeout: 30s",
+                &[("index.mjs", SOURCES)] as &[_],
+            )
+        })
+        .collect();
+    let (_project, server) = serve(&functions);
+    let drawn: Vec<Value> = names
+        .iter()
+        .map(|name| value_of(&invoke(server.endpoint(), name, "{}")))
+        .collect();
+    let kinds = drawn[0].as_array().unwrap().len();
+    for kind in 0..kinds {
+        let distinct: BTreeSet<String> = drawn.iter().map(|values| values[kind].to_string()).collect();
+        assert_eq!(distinct.len(), ENVIRONMENTS, "source {kind}: {distinct:?}");
+    }
+}
+
+#[test]
+fn a_zygote_that_dies_is_replaced_and_costs_no_invocation() {
+    let (_project, server) = serve(&[
+        (
+            "echo",
+            "handler: index.handler, timeout: 30s",
+            &[("index.mjs", "export const handler = async (event) => event;")],
+        ),
+        (
+            "die",
+            "handler: index.handler, timeout: 30s",
+            &[("index.mjs", "export const handler = async () => process.exit(7);")],
+        ),
+    ]);
+    let zygote = || {
+        children(server.pid()).into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "hikigane-zygote")
+        })
+    };
+    let echo = |n: u64| assert_eq!(value_of(&invoke(server.endpoint(), "echo", &json!(n).to_string())), n);
+    echo(1);
+    let first = wait_for("the zygote", zygote);
+    assert!(
+        Command::new("kill")
+            .args(["-9", &first.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    // The environment that runs already, and as many fresh ones as it takes to use up the stock.
+    echo(2);
+    for _ in 0..5 {
+        let answer = invoke(server.endpoint(), "die", "{}");
+        assert!(answer.text().contains("exit status 7"), "{}", answer.text());
+    }
+    wait_for("another zygote", || zygote().filter(|second| *second != first));
+    echo(3);
+}
