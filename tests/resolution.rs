@@ -473,6 +473,41 @@ fn modules_that_a_function_writes_are_found() {
     );
 }
 
+/// A file that was not there when a module first asked for it is found when the function has written it, whatever the code's directory is
+/// called inside and outside of the cage.
+#[test]
+fn code_that_a_function_changes_is_looked_at_again() {
+    let js = "const fs = require('fs'); const code = (path) => { try { return require(path); } catch (error) { return error.code; } };\n\
+        exports.handler = async ({ at }) => {\n\
+          const before = [code('./made'), code('./folder/made')];\n\
+          fs.writeFileSync(`${at}/folder/made.js`, 'module.exports = 2;');\n\
+          return [before, code('./folder/made')];\n\
+        };";
+    let files = [("index.js", js), ("folder/other.js", "")];
+    let project = project_of(&[
+        (
+            "whole",
+            "handler: index.handler, allow: { write: [./code/whole] }",
+            &files,
+        ),
+        (
+            "part",
+            "handler: index.handler, allow: { write: [./code/part/folder] }",
+            &files,
+        ),
+    ]);
+    let server = project.up();
+    for function in ["whole", "part"] {
+        let event = json!({ "at": project.join(&format!("code/{function}")) }).to_string();
+        let answer = value_of(&invoke(server.endpoint(), function, &event));
+        assert_eq!(
+            answer,
+            json!([["MODULE_NOT_FOUND", "MODULE_NOT_FOUND"], 2]),
+            "{function}"
+        );
+    }
+}
+
 /// What packages look at to know where they run.
 #[test]
 fn the_process_is_nodejss() {

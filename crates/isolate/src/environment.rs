@@ -15,6 +15,7 @@ use crate::cage::Cage;
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
+use crate::scope::Scope;
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
@@ -195,6 +196,7 @@ impl JsEnvironment {
         let limit = init.memory_mb as usize * 1024 * 1024;
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
+        let changing = Scope::changing(init);
         if let Some(cage) = cage {
             cage.furnish(init).map_err(|error| closed(&error))?;
         }
@@ -204,7 +206,7 @@ impl JsEnvironment {
             json: error_json("Runtime.InvalidPermissions", &message),
             reusable: false,
         })?;
-        self.loader.set_scope(init, permissions.clone());
+        self.loader.set_scope(init, &changing, permissions.clone());
         self.runtime
             .op_state()
             .borrow_mut()

@@ -17,16 +17,16 @@ type Metadata = <RealSys as BaseFsMetadata>::Metadata;
 /// What is remembered at most, so that a function that makes up names does not fill the worker's memory with them.
 const REMEMBERED: usize = 100_000;
 
-/// The real file system, which is asked once about what lies in a frozen directory: a package of some hundred files is looked for by some
+/// The real file system, which is asked once about what lies in frozen directories: a package of some hundred files is looked for by some
 /// ten thousand questions, most of them the same. Only the search for modules asks here; `node:fs` does not.
 #[derive(Debug, Clone, Default)]
 pub struct Files(Arc<Mutex<Frozen>>);
 
-/// Answers about one directory that does not change. All paths are without links.
+/// Answers about directories that do not change. All paths are without links.
 #[derive(Debug, Default)]
 struct Frozen {
-    directory: Option<PathBuf>,
-    /// What may change in it.
+    directories: Vec<PathBuf>,
+    /// What may change in them.
     except: Vec<PathBuf>,
     /// Where paths really lead; `None`: there is nothing.
     real: HashMap<PathBuf, Option<PathBuf>>,
@@ -34,21 +34,22 @@ struct Frozen {
 }
 
 impl Files {
-    /// From now on, what lies in `directory` does not change, except in the other directories. None has links in its path.
-    pub fn freeze(&self, directory: PathBuf, except: Vec<PathBuf>) {
+    /// From now on, what lies in these directories does not change, except in the others. None has links in its path.
+    pub fn freeze(&self, directories: Vec<PathBuf>, except: Vec<PathBuf>) {
         *self.lock() = Frozen {
-            directory: Some(directory),
+            directories,
             except,
             ..Frozen::default()
         };
     }
 
-    /// Whether a path leads into this directory, all links followed; also one at which there is nothing. `directory` has no links.
-    pub fn is_inside(&self, path: &Path, directory: &Path) -> bool {
+    /// Whether a path leads into one of these directories, all links followed; also one at which there is nothing. The directories have
+    /// no links in their paths.
+    pub fn is_inside(&self, path: &Path, directories: &[PathBuf]) -> bool {
         match self.base_fs_canonicalize(path) {
-            Ok(real) => real.starts_with(directory),
+            Ok(real) => directories.iter().any(|directory| real.starts_with(directory)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                path.parent().is_some_and(|parent| self.is_inside(parent, directory))
+                path.parent().is_some_and(|parent| self.is_inside(parent, directories))
             }
             Err(_) => false,
         }
@@ -61,8 +62,7 @@ impl Files {
 
 impl Frozen {
     fn covers(&self, path: &Path) -> bool {
-        let Some(directory) = &self.directory else { return false };
-        path.starts_with(directory)
+        self.directories.iter().any(|directory| path.starts_with(directory))
             && !self.except.iter().any(|except| path.starts_with(except))
             && path.components().all(|part| part != Component::ParentDir)
     }

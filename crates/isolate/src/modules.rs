@@ -129,9 +129,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Sets where the code lies and what may be read.
-    pub fn set_scope(&self, init: &WorkerInit, permissions: PermissionsContainer) {
-        self.scope.replace(Scope::of(self.files.clone(), init, permissions));
+    /// Sets where the code lies, what in it may change ([`Scope::changing`]), and what may be read.
+    pub fn set_scope(&self, init: &WorkerInit, changing: &[PathBuf], permissions: PermissionsContainer) {
+        self.scope
+            .replace(Scope::of(self.files.clone(), init, changing, permissions));
     }
 
     /// Resolves by Node.js's rules; a package that the importing module does not find may be in NODE_PATH: AWS's runtimes look for ES

@@ -13,8 +13,8 @@ use crate::files::Files;
 /// Where a function's modules may lie; nowhere, until the function is known.
 pub struct Scope {
     files: Files,
-    /// The code's directory, without links.
-    root: PathBuf,
+    /// The directories of the code and of the layers, without links.
+    roots: Vec<PathBuf>,
     permissions: PermissionsContainer,
     node_path: OnceCell<Vec<PathBuf>>,
     /// `node_modules` outside of the code, and whether they may be looked into: each module asks about those of all its parents.
@@ -26,30 +26,41 @@ impl Scope {
     pub fn none(files: Files) -> Self {
         Self {
             files,
-            root: PathBuf::new(),
+            roots: Vec::new(),
             permissions: crate::permissions::none(),
             node_path: OnceCell::new(),
             others: RefCell::new(HashMap::new()),
         }
     }
 
-    /// The scope of a function.
-    pub fn of(files: Files, init: &WorkerInit, permissions: PermissionsContainer) -> Self {
-        let real = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        let root = real(&init.root);
-        // Who deploys code anew while it runs gets new environments; what the function itself may write can change under it.
-        let writable = init.write.iter().chain([&init.tmp]);
-        files.freeze(root.clone(), writable.map(real).collect());
+    /// The scope of a function. `changing` is what [`Scope::changing`] said.
+    pub fn of(files: Files, init: &WorkerInit, changing: &[PathBuf], permissions: PermissionsContainer) -> Self {
+        let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
+        let root = real(&init.root).unwrap_or_else(|| init.root.clone());
+        let except = changing.iter().map(|path| root.join(path)).collect();
+        let roots: Vec<_> = [root].into_iter().chain(init.layers.as_ref().and_then(real)).collect();
+        // Who deploys code anew gets new environments for it.
+        files.freeze(roots.clone(), except);
         Self {
-            root,
+            roots,
             permissions,
             ..Self::none(files)
         }
     }
 
+    /// What the function itself may change in its code, relative to the code's directory; an empty path: all of it. To be asked before
+    /// the cage shows the code by another name.
+    pub fn changing(init: &WorkerInit) -> Vec<PathBuf> {
+        let inside = |path: &PathBuf| match path.strip_prefix(&init.root) {
+            Ok(inside) => Some(inside.to_owned()),
+            Err(_) => init.root.starts_with(path).then(PathBuf::new),
+        };
+        init.write.iter().chain([&init.tmp]).filter_map(inside).collect()
+    }
+
     /// Whether a module may be read: one in the code, or in what the function's permissions name. `api` is what wants it.
     pub fn check(&self, path: &Path, api: &str) -> Result<(), PermissionCheckError> {
-        if self.is_known() && self.files.is_inside(path, &self.root) {
+        if self.files.is_inside(path, &self.roots) {
             return Ok(());
         }
         self.permissions
@@ -78,12 +89,8 @@ impl Scope {
             .collect()
     }
 
-    fn is_known(&self) -> bool {
-        self.root.is_absolute()
-    }
-
     fn may_look_into(&self, path: &Path) -> bool {
-        if self.is_known() && path.starts_with(&self.root) {
+        if self.roots.iter().any(|root| path.starts_with(root)) {
             return true;
         }
         let mut others = self.others.borrow_mut();
