@@ -5,10 +5,14 @@
 mod support;
 
 mod cage;
+mod canary;
 mod commands;
 mod durability;
 mod functions;
 mod house;
 mod isolation;
+mod network;
+mod packages;
+mod scratch;
 mod smoke;
 mod triggers;

@@ -8,6 +8,7 @@ pub mod frames;
 mod log;
 mod pool;
 mod process;
+mod scratch;
 mod spec;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::frames::{FromWorker, InvokeFrame, ToWorker};
+use crate::scratch::{Scratch, Scratches};
 use crate::spec::WorkerInit;
 use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError, Started};
 
@@ -50,6 +51,7 @@ pub struct ProcessExecutor {
 struct Shared {
     settings: ProcessSettings,
     nursery: Nursery,
+    scratches: Arc<Scratches>,
     stock: Mutex<Stock>,
 }
 
@@ -68,6 +70,7 @@ impl ProcessExecutor {
         sweep(&settings.tmp_root);
         let nursery = Nursery::start(settings.command.clone())?;
         let shared = Arc::new(Shared {
+            scratches: Scratches::new(settings.tmp_root.clone()),
             settings,
             nursery,
             stock: Mutex::default(),
@@ -183,20 +186,16 @@ impl Shared {
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
         let mut worker = self.generic().await.map_err(Initialised::Refused)?;
-        let tmp = self
-            .settings
-            .tmp_root
-            .join(hikigane_model::RequestId::random().as_str());
         let refuse = |error: &dyn std::fmt::Display| {
             Initialised::Refused(StartError::Host(format!(
                 "cannot prepare {} for function \"{}\": {error}",
-                tmp.display(),
+                self.settings.tmp_root.display(),
                 spec.config.name
             )))
         };
-        std::fs::create_dir(&tmp).map_err(|error| refuse(&error))?;
-        worker.tmp = Some(tmp.clone());
-        let init = serde_json::to_vec(&self.init(spec, tmp.clone())).map_err(|error| refuse(&error))?;
+        let tmp = self.scratches.take(spec).map_err(|error| refuse(&error))?;
+        let init = serde_json::to_vec(&self.init(spec, tmp.path().to_owned())).map_err(|error| refuse(&error))?;
+        worker.tmp = Some(tmp);
 
         let begun = Instant::now();
         let mut frame = Vec::new();
@@ -274,6 +273,16 @@ struct ProcessEnvironment {
 #[async_trait]
 impl Environment for ProcessEnvironment {
     async fn invoke(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished {
+        let finished = self.run(invocation, timeout, logs).await;
+        if finished.reuse == Reuse::Dirty {
+            self.worker.leave_tmp();
+        }
+        finished
+    }
+}
+
+impl ProcessEnvironment {
+    async fn run(&mut self, invocation: &Invocation, timeout: Duration, logs: &mut LogSink) -> Finished {
         let begun = Instant::now();
         let finished = |outcome, rss: u32, reuse| Finished {
             outcome,
@@ -398,11 +407,19 @@ struct Worker {
     stream: UnixStream,
     buffer: BytesMut,
     child: Option<Child>,
-    tmp: Option<PathBuf>,
+    tmp: Option<Scratch>,
     nursery: Nursery,
 }
 
 impl Worker {
+    /// Ends the process and leaves its `/tmp` to the environment that replaces it.
+    fn leave_tmp(&mut self) {
+        self.kill();
+        if let Some(tmp) = self.tmp.take() {
+            tmp.keep();
+        }
+    }
+
     /// The next frame; `None` when the worker closed its end or does not keep to the language.
     async fn next(&mut self) -> Option<FromWorker> {
         loop {
@@ -449,8 +466,8 @@ impl Worker {
         };
         let (sender, status) = oneshot::channel();
         self.nursery.bury(Burial {
-            child,
-            tmp: self.tmp.take(),
+            child: Some(child),
+            tmp: None,
             status: Some(sender),
         });
         match status.await {
@@ -465,10 +482,11 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
+        let (child, tmp) = (self.child.take(), self.tmp.take());
+        if child.is_some() || tmp.is_some() {
             self.nursery.bury(Burial {
                 child,
-                tmp: self.tmp.take(),
+                tmp,
                 status: None,
             });
         }
@@ -485,8 +503,8 @@ struct Nursery {
 }
 
 struct Burial {
-    child: Child,
-    tmp: Option<PathBuf>,
+    child: Option<Child>,
+    tmp: Option<Scratch>,
     status: Option<oneshot::Sender<ExitStatus>>,
 }
 
@@ -506,12 +524,12 @@ impl Nursery {
         let (burials, dead) = std::sync::mpsc::channel::<Burial>();
         std::thread::Builder::new().name("workers-reap".into()).spawn(move || {
             while let Ok(mut burial) = dead.recv() {
-                let _ = burial.child.kill();
-                let status = burial.child.wait();
-                if let Some(tmp) = burial.tmp {
-                    let _ = std::fs::remove_dir_all(tmp);
-                }
-                if let (Some(sender), Ok(status)) = (burial.status, status) {
+                let status = burial.child.as_mut().map(|child| {
+                    let _ = child.kill();
+                    child.wait()
+                });
+                drop(burial.tmp);
+                if let (Some(sender), Some(Ok(status))) = (burial.status, status) {
                     let _ = sender.send(status);
                 }
             }
@@ -530,8 +548,11 @@ impl Nursery {
     }
 
     fn bury(&self, burial: Burial) {
-        if let Err(std::sync::mpsc::SendError(mut burial)) = self.burials.send(burial) {
-            let _ = burial.child.kill();
+        if let Err(std::sync::mpsc::SendError(Burial {
+            child: Some(mut child), ..
+        })) = self.burials.send(burial)
+        {
+            let _ = child.kill();
         }
     }
 }

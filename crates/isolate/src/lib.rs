@@ -6,16 +6,19 @@
 mod cage;
 mod environment;
 mod extensions;
+mod levels;
 mod memory;
 mod modules;
 mod mounts;
 mod net;
 mod permissions;
+mod quota;
 mod sandbox;
 mod seccomp;
 mod snapshot;
 mod worker;
 
+pub use levels::{Level, Levels, probe};
 pub use worker::worker_main;
 
 /// The version of V8 that is linked.

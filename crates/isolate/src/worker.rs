@@ -22,9 +22,14 @@ const OVERHEAD: usize = 384 * 1024 * 1024;
 /// Runs a worker over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
-pub fn worker_main() -> Result<(), String> {
+///
+/// `sandbox_required`: a worker that cannot have a file tree of its own does not run.
+pub fn worker_main(sandbox_required: bool) -> Result<(), String> {
     // First of all: only a process of one thread can enter.
-    let mut cage = Cage::enter().ok();
+    let mut cage = match Cage::enter() {
+        Err(refusal) if sandbox_required => return Err(refusal),
+        entered => entered.ok(),
+    };
     die_with_parent()?;
     // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
     let _ = rustix::thread::set_name(c"hikigane-worker");
