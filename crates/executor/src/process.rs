@@ -19,6 +19,7 @@ use crate::answer::{failed, mebibytes};
 use crate::frames::{FromWorker, ToWorker};
 use crate::link::ProcessEnvironment;
 use crate::nursery::Nursery;
+use crate::scratch::Scratches;
 use crate::spec::WorkerInit;
 use crate::worker::Worker;
 use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
@@ -50,6 +51,7 @@ pub struct ProcessExecutor {
 struct Shared {
     settings: ProcessSettings,
     nursery: Nursery,
+    scratches: Arc<Scratches>,
     stock: Mutex<Stock>,
 }
 
@@ -68,6 +70,7 @@ impl ProcessExecutor {
         sweep(&settings.tmp_root);
         let nursery = Nursery::start(settings.command.clone())?;
         let shared = Arc::new(Shared {
+            scratches: Scratches::new(settings.tmp_root.clone()),
             settings,
             nursery,
             stock: Mutex::default(),
@@ -173,20 +176,16 @@ impl Shared {
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
         let mut worker = self.generic().await.map_err(Initialised::Refused)?;
-        let tmp = self
-            .settings
-            .tmp_root
-            .join(hikigane_model::RequestId::random().as_str());
         let refuse = |error: &dyn std::fmt::Display| {
             Initialised::Refused(StartError::Host(format!(
                 "cannot prepare {} for function \"{}\": {error}",
-                tmp.display(),
+                self.settings.tmp_root.display(),
                 spec.config.name
             )))
         };
-        std::fs::create_dir(&tmp).map_err(|error| refuse(&error))?;
-        worker.process.tmp = Some(tmp.clone());
-        let init = serde_json::to_vec(&self.init(spec, tmp.clone())).map_err(|error| refuse(&error))?;
+        let tmp = self.scratches.take(spec).map_err(|error| refuse(&error))?;
+        let init = serde_json::to_vec(&self.init(spec, tmp.path().to_owned())).map_err(|error| refuse(&error))?;
+        worker.process.tmp = Some(tmp);
 
         let begun = Instant::now();
         let mut frame = Vec::new();

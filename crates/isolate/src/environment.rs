@@ -194,6 +194,7 @@ impl JsEnvironment {
         self.buffers.set_limit(limit);
         if let Some(cage) = cage {
             cage.furnish(init).map_err(|error| closed(&error))?;
+            crate::quota::bound(u64::from(init.tmp_mb) * 1024 * 1024);
         }
         crate::cage::name_directories(init);
         let init = &*init;

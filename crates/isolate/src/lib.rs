@@ -7,11 +7,13 @@ mod cage;
 mod environment;
 mod extensions;
 mod files;
+mod levels;
 mod memory;
 mod modules;
 mod mounts;
 mod net;
 mod permissions;
+mod quota;
 mod require;
 mod sandbox;
 mod scope;
@@ -21,6 +23,7 @@ mod source_maps;
 mod worker;
 mod zygote;
 
+pub use levels::{Level, Levels, probe};
 pub use zygote::zygote_main;
 
 /// The version of V8 that is linked.

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use hikigane_executor::WorkerInit;
-use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError};
+use landlock::{
+    ABI, Access, AccessFs, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+};
 
 use crate::cage::SYSTEM;
 
@@ -39,4 +41,12 @@ pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
         rules = rules.add_rule(PathBeneath::new(file, access))?;
     }
     rules.restrict_self().map(drop)
+}
+
+/// Closes all files to this thread, and says what the kernel has of Landlock.
+pub fn try_out() -> Result<LandlockStatus, RulesetError> {
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V5))?
+        .create()?;
+    Ok(rules.restrict_self()?.landlock)
 }
