@@ -4,6 +4,7 @@
 
 mod support;
 
+mod code_cache;
 mod commands;
 mod contract;
 mod durability;

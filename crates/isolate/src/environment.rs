@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use deno_core::url::Url;
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, SourceCodeCacheInfo, v8};
+use deno_error::JsErrorBox;
 use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
+use crate::code_cache::{CodeCache, Source};
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
@@ -40,6 +43,22 @@ pub struct Failure {
     pub reusable: bool,
 }
 
+type FindCode = Box<dyn Fn(&Url, &[u16]) -> Result<SourceCodeCacheInfo, JsErrorBox>>;
+type PutCode = Box<dyn Fn(Url, u64, &[u8])>;
+
+/// The code cache of scripts, CommonJS modules most of all.
+fn code_cache_of_scripts(cache: &Rc<CodeCache>) -> (FindCode, PutCode) {
+    let (find, put) = (cache.clone(), cache.clone());
+    (
+        Box::new(move |script, units| {
+            // An error says that the script is not worth it.
+            find.find(script.as_str(), &Source::of_units(units))
+                .ok_or_else(|| JsErrorBox::generic("not cached"))
+        }),
+        Box::new(move |script, source, code| put.put(script.as_str(), source, code)),
+    )
+}
+
 /// What a call into JavaScript gave so far.
 enum Step {
     Returned(Bytes),
@@ -65,6 +84,7 @@ impl JsEnvironment {
                     .array_buffer_allocator(memory::allocator(buffers.clone()).make_shared()),
             ),
             extensions: extensions(),
+            eval_context_code_cache_cbs: Some(code_cache_of_scripts(loader.code_cache())),
             ..Default::default()
         });
         runtime
@@ -171,6 +191,9 @@ impl JsEnvironment {
             .borrow_mut()
             .put::<PermissionsContainer>(permissions);
 
+        if let Some(directory) = &init.code_cache {
+            self.loader.code_cache().open(directory);
+        }
         // Running a function in a cage that does not close would be worse than not running it.
         crate::sandbox::restrict(init).map_err(|error| Failure {
             json: error_json("Runtime.InitError", &error.to_string()),
@@ -200,7 +223,9 @@ impl JsEnvironment {
             arguments.push(text(scope, frame.client_context.as_bytes()));
             arguments.push(text(scope, frame.trace.as_bytes()));
         });
-        self.finish(step).await
+        let result = self.finish(step).await;
+        self.loader.code_cache().save();
+        result
     }
 
     /// Calls a function of `lambda.js` and lets the microtasks run: a plain async handler is done then, without the event loop.

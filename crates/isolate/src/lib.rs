@@ -3,6 +3,7 @@
 //! [`worker_main`] is the whole life of a worker process: V8 is started, an isolate is made from the snapshot, one function is loaded into it,
 //! and invocations are run one after another, until the server closes the socket.
 
+mod code_cache;
 mod environment;
 mod extensions;
 mod memory;
