@@ -7,6 +7,7 @@ mod support;
 mod ahead;
 mod cage;
 mod canary;
+mod code_cache;
 mod commands;
 mod contract;
 mod durability;

@@ -165,7 +165,15 @@ impl Shared {
             log_group,
             log_stream,
             log_format: config.log_format,
+            code_cache: self.code_cache(spec),
         }
+    }
+
+    /// The directory of a function's compiled code, made if it is not there. What is in it knows which source and which V8 it is of.
+    fn code_cache(&self, spec: &EnvironmentSpec) -> Option<PathBuf> {
+        let root = self.settings.tmp_root.with_file_name("code-cache");
+        let directory = root.join(format!("{}-{}", spec.config.name, spec.version));
+        std::fs::create_dir_all(&directory).ok().map(|()| directory)
     }
 
     /// One initialisation, within `limit`.

@@ -53,6 +53,9 @@ pub const LAYERS: &str = "/opt";
 /// Where Lambda has the scratch directory.
 pub const TMP: &str = "/tmp";
 
+/// Where the runtime itself keeps what V8 compiled of the code. No permission of the function's names it.
+const CODE_CACHE: &str = "/.code-cache";
+
 /// The machine's root, until the function is known.
 const HOST: &str = "/.host";
 
@@ -102,6 +105,11 @@ impl Cage {
                 .iter()
                 .map(|layers| Mount::new(layers, LAYERS, Rights::Read)),
         );
+        all.extend(
+            init.code_cache
+                .iter()
+                .map(|cache| Mount::new(cache, CODE_CACHE, Rights::Write)),
+        );
         let mut own: Vec<_> = init
             .read
             .iter()
@@ -118,6 +126,9 @@ impl Cage {
         init.root = TASK.into();
         init.tmp = TMP.into();
         init.layers = Some(LAYERS.into());
+        if let Some(cache) = &mut init.code_cache {
+            *cache = CODE_CACHE.into();
+        }
         Ok(())
     }
 }

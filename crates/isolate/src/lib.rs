@@ -4,6 +4,7 @@
 //! another, until the server closes its socket.
 
 mod cage;
+mod code_cache;
 mod environment;
 mod extensions;
 mod files;

@@ -29,6 +29,8 @@ pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
             .iter()
             .map(|path| path.as_path())
             .chain([init.tmp.as_path()])
+            // For the thread that writes it; no permission names it, so that user code cannot.
+            .chain(init.code_cache.as_deref())
             .map(|path| (path, all)),
     ) {
         // What is not there cannot be opened later, either.
