@@ -336,3 +336,72 @@ fn where_the_kernel_refuses_namespaces_functions_run_at_their_real_paths_and_not
         assert_eq!(refused["refused"], "EACCES", "{refused}");
     }
 }
+
+#[test]
+fn the_doctor_says_what_there_is_and_what_is_missing() {
+    let done = command(&["doctor", "--json"]).output().unwrap();
+    let all: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let layers = ["fileTree", "landlock", "seccomp"];
+    let whole = layers.iter().all(|layer| all["sandbox"][*layer]["available"] == true);
+    assert_eq!(done.status.code(), Some(if whole { 0 } else { 1 }), "{all}");
+    for key in [
+        "version",
+        "v8",
+        "kernel",
+        "userNamespaces",
+        "memoryGuard",
+        "inotifyWatches",
+        "inotifyInstances",
+        "openFiles",
+    ] {
+        assert!(!all[key].is_null(), "{key}: {all}");
+    }
+    let text = String::from_utf8(command(&["doctor"]).output().unwrap().stdout).unwrap();
+    for word in [
+        "file tree",
+        "Landlock",
+        "seccomp",
+        "inotify watches",
+        "open files",
+        "V8",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn a_manifest_that_demands_the_sandbox_does_not_start_without_it() {
+    let manifest = |mode: &str| format!("sandbox: {mode}\nfunctions:\n  f: {{ code: ./f.mjs }}\n");
+    let project = Project::new(
+        &manifest("required"),
+        &[("f.mjs", "export const handler = async () => process.cwd();")],
+    );
+    let server = project.up();
+    assert_eq!(value_of(&invoke(server.endpoint(), "f", "{}")), "/var/task");
+    drop(server);
+    let start = || {
+        let mut start = Command::new(NO_NAMESPACES[0]);
+        start.args(&NO_NAMESPACES[1..]).current_dir(project.path());
+        start
+    };
+    if !start().arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: {NO_NAMESPACES:?} does not work here");
+        return;
+    }
+    let up = command(&["up", "--endpoint", "127.0.0.1:0"]);
+    let done = start().arg(up.get_program()).args(up.get_args()).output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("sandbox: required") && error.contains("mount namespace"),
+        "{error}"
+    );
+    let doctor = command(&["doctor"]);
+    let done = start()
+        .arg(doctor.get_program())
+        .args(doctor.get_args())
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("MISSING"));
+}

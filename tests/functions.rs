@@ -570,7 +570,11 @@ const BUILTINS: &[(&str, &str, &str)] = &[
         "await (async () => { const out = new PassThrough(); await m.pipeline(Readable.from(['piped']), out); return out.read().toString(); })()",
         "piped",
     ),
-    ("os", "m.EOL.length + m.platform() + m.type()", "1linuxLinux"),
+    (
+        "os",
+        "m.EOL.length + m.platform() + m.type() + m.homedir() + m.userInfo().username + (m.availableParallelism() > 0)",
+        "1linuxLinux/home/sbx_user1051sbx_user1051true",
+    ),
     (
         "http",
         "await served(m.createServer((q, r) => r.end(q.method + q.url)), (port) => new Promise((y, n) => m.get({ port, path: '/p' }, (r) => r.on('data', (d) => y(String(d)))).on('error', n)))",

@@ -5,10 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use hikigane_model::FUNCTIONS_LOOPBACK;
 
 use crate::error::ApiError;
 
@@ -58,6 +60,14 @@ pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> 
             "this server answers requests to its own loopback address only",
         )
         .into_response();
+    }
+    next.run(request).await
+}
+
+/// Refuses a request that a function sent: what the admin API shows and does is for the server's user.
+pub async fn not_for_functions(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+    if peer.ip() == IpAddr::V4(FUNCTIONS_LOOPBACK) {
+        return ApiError::new(403, "AccessDeniedException", "the admin API is not for functions").into_response();
     }
     next.run(request).await
 }

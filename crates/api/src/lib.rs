@@ -44,7 +44,8 @@ impl Endpoint {
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        axum::serve(listener, self.routes(address))
+        let routes = self.routes(address).into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, routes)
             .with_graceful_shutdown(shutdown.cancelled_owned())
             .await
     }
@@ -59,7 +60,7 @@ impl Endpoint {
                 get(configuration::get_function_configuration),
             )
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
-            .merge(admin::routes())
+            .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
             .fallback(error::unknown_operation)
             .method_not_allowed_fallback(error::unknown_operation)
             .layer(axum::middleware::from_fn_with_state(

@@ -35,6 +35,8 @@ pub enum Command {
     Runs(Runs),
     /// Show, redrive or purge the events that were given up
     Dlq(Dlq),
+    /// Show what this machine gives: the layers of the sandbox, limits, versions. Exit code 1 when a layer is missing
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +67,13 @@ pub struct Check {
     #[arg(default_value = "hikigane.yaml")]
     pub file: PathBuf,
     /// Print the diagnostics as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
 }

@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use hikigane_executor::{EnvironmentSpec, Executor, LogSink, StartError};
-use hikigane_manifest::{Diagnostic, Loaded, Report};
-use hikigane_model::{FunctionConfig, Outcome, Qualifier};
+use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
+use hikigane_model::{FunctionConfig, Outcome, Qualifier, SandboxMode};
+use hikigane_store::Objects;
 use hikigane_trigger::TriggerPlugin;
 
 use crate::Failure;
@@ -41,10 +42,16 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
         }
     };
     loaded.warnings.0.extend(functions(&loaded)?);
+    let refused = loaded.warnings.counts().0 > 0;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&loaded.warnings)?);
     } else {
         print(&loaded.warnings);
+    }
+    if refused {
+        return Err(Failure::Manifest);
+    }
+    if !arguments.json {
         let manifest = &loaded.manifest;
         let (functions, bindings) = (manifest.functions.len(), manifest.bindings.len());
         println!(
@@ -62,24 +69,35 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
     let scratch = Scratch::make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let executor = server::executor(scratch.0.join("tmp"), None, 0)?;
+        let executor = server::executor(scratch.0.join("tmp"), None, 0, SandboxMode::Auto)?;
+        let objects = Objects::open(&scratch.0)?;
         let mut warnings = Vec::new();
         for config in &loaded.manifest.functions {
             // A missing path is a warning of the manifest's already.
-            if config.code.exists()
-                && let Some(message) = start(&executor, config).await
-            {
+            if !config.code.exists() {
+                continue;
+            }
+            let unpacked = match server::unpacked(config.clone(), &objects) {
+                Ok(unpacked) => unpacked,
+                Err(error) => {
+                    let mut diagnostic = loaded.warning(&config.name, error.to_string(), None);
+                    diagnostic.severity = Severity::Error;
+                    warnings.push(diagnostic);
+                    continue;
+                }
+            };
+            if let Some(message) = start(&executor, unpacked).await {
                 let message = format!("function \"{}\" does not start: {message}", config.name);
                 let help = "the server starts all the same, and each invocation answers with this error".to_owned();
                 warnings.push(loaded.warning(&config.name, message, Some(help)));
             }
         }
+        objects.discard()?;
         Ok(warnings)
     })
 }
 
-async fn start(executor: &impl Executor, config: &FunctionConfig) -> Option<String> {
-    let mut config = config.clone();
+async fn start(executor: &impl Executor, mut config: FunctionConfig) -> Option<String> {
     config.allow.net.clear();
     config.allow.read.append(&mut config.allow.write);
     let spec = Arc::new(EnvironmentSpec {

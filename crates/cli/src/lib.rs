@@ -14,6 +14,7 @@
 mod arguments;
 mod check;
 mod client;
+mod doctor;
 mod inspect;
 mod server;
 mod up;
@@ -58,7 +59,13 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
         .nth(1)
         .is_some_and(|argument| argument == server::ZYGOTE)
     {
-        return match hikigane_isolate::zygote_main() {
+        let how = std::env::args_os().nth(2);
+        let how = how.as_ref().and_then(|how| how.to_str());
+        if how == Some(server::PROBE) {
+            println!("{}", serde_json::json!(hikigane_isolate::probe()));
+            return ExitCode::SUCCESS;
+        }
+        return match hikigane_isolate::zygote_main(how == Some(server::SANDBOX_REQUIRED)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {
                 eprintln!("hikigane zygote: {message}");
@@ -74,6 +81,7 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
         Command::Logs(logs) => inspect::logs(&logs),
         Command::Runs(runs) => inspect::runs(&runs),
         Command::Dlq(dlq) => inspect::dlq(&dlq),
+        Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,15 +9,21 @@ use anyhow::{Context as _, bail};
 use hikigane_api::Endpoint;
 use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
-use hikigane_model::{Qualifier, limits};
+use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
-use hikigane_store::SqliteStore;
+use hikigane_store::{Objects, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::doctor;
+
 /// The hidden first argument that makes this program the one that workers are forked from.
 pub const ZYGOTE: &str = "zygote";
+/// The argument after it that makes it try the sandbox and say what there is.
+pub const PROBE: &str = "probe";
+/// The argument after it that makes it end where the sandbox is not whole.
+pub const SANDBOX_REQUIRED: &str = "sandbox-required";
 
 /// Generic workers kept in stock.
 const SPARES: usize = 2;
@@ -67,15 +73,19 @@ impl Server {
         let address = listener.local_addr()?;
         let store = Arc::new(SqliteStore::open(data)?);
         let tmp = data.join("tmp");
-        let executor = executor(tmp.clone(), Some(address), SPARES)?;
-        let functions = loaded.manifest.functions.into_iter();
-        let specs = functions.map(|config| {
-            Arc::new(EnvironmentSpec {
-                config: Arc::new(config),
+        let mode = loaded.manifest.sandbox;
+        look_at_sandbox(mode)?;
+        let executor = executor(tmp.clone(), Some(address), SPARES, mode)?;
+        let objects = Objects::open(data)?;
+        let mut specs = Vec::new();
+        for config in loaded.manifest.functions {
+            specs.push(Arc::new(EnvironmentSpec {
+                config: Arc::new(unpacked(config, &objects)?),
                 version: Qualifier::Latest,
                 revision: 1,
-            })
-        });
+            }));
+        }
+        objects.collect()?;
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
         let bindings = bindings.map(|binding| Binding {
             id: binding.id,
@@ -166,10 +176,42 @@ fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -
     }
 }
 
+/// Warns of what the kernel does not give, or refuses to go on without it.
+fn look_at_sandbox(mode: SandboxMode) -> anyhow::Result<()> {
+    let missing = doctor::levels()?.missing().join(", ");
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if mode == SandboxMode::Required {
+        bail!("the manifest demands the whole sandbox (sandbox: required), and this machine does not give {missing}");
+    }
+    eprintln!("warning: functions run without a part of the sandbox: {missing} (see `hikigane doctor`)");
+    Ok(())
+}
+
+/// The function with its code and layers as directories.
+pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result<FunctionConfig> {
+    let files = objects.files(&config.code, &config.layers).map_err(|(path, error)| {
+        anyhow::anyhow!("function \"{}\" cannot use {}: {error}", config.name, path.display())
+    })?;
+    config.code = files.code;
+    config.layers = files.layers.into_iter().collect();
+    Ok(config)
+}
+
 /// Worker processes of this very program.
-pub fn executor(tmp_root: PathBuf, endpoint: Option<SocketAddr>, spares: usize) -> anyhow::Result<ProcessExecutor> {
+pub fn executor(
+    tmp_root: PathBuf,
+    endpoint: Option<SocketAddr>,
+    spares: usize,
+    sandbox: SandboxMode,
+) -> anyhow::Result<ProcessExecutor> {
+    let mut arguments = vec![ZYGOTE.to_owned()];
+    if sandbox == SandboxMode::Required {
+        arguments.push(SANDBOX_REQUIRED.to_owned());
+    }
     ProcessExecutor::new(ProcessSettings {
-        command: (PathBuf::from("/proc/self/exe"), vec![ZYGOTE.to_owned()]),
+        command: (PathBuf::from("/proc/self/exe"), arguments),
         spares,
         tmp_root: std::path::absolute(&tmp_root)?,
         endpoint,

@@ -11,6 +11,7 @@ mod log;
 mod nursery;
 mod pool;
 mod process;
+mod scratch;
 mod spec;
 mod tickets;
 mod worker;

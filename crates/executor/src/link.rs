@@ -330,7 +330,7 @@ async fn drive(worker: Worker, link: Arc<Link>) {
         End::Closed if !running.is_empty() => process.end().await,
         End::Closed | End::Retired | End::Broken | End::TimedOut => CrashReason::Signal(9),
     };
-    process.kill();
+    process.leave_tmp();
     for (place, pending) in running.into_iter().enumerate() {
         let outcome = match end {
             End::TimedOut if place == 0 => Outcome::TimedOut(pending.timeout),

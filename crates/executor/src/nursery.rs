@@ -14,6 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use crate::scratch::Scratch;
 use crate::tickets::Tickets;
 
 /// Two threads: one that keeps a zygote and has it fork workers, one that reaps them.
@@ -33,9 +34,10 @@ struct Newborn {
 
 /// A process to be killed and reaped.
 pub(crate) struct Burial {
-    pub(crate) process: OwnedFd,
+    /// `None`: it has been already.
+    pub(crate) process: Option<OwnedFd>,
     /// Its own `/tmp`, removed afterwards.
-    pub(crate) tmp: Option<PathBuf>,
+    pub(crate) tmp: Option<Scratch>,
     /// Told how it ended.
     pub(crate) status: Option<oneshot::Sender<WaitIdStatus>>,
 }
@@ -63,12 +65,12 @@ impl Nursery {
         let (burials, dead) = mpsc::channel::<Burial>();
         std::thread::Builder::new().name("workers-reap".into()).spawn(move || {
             while let Ok(burial) = dead.recv() {
-                let _ = rustix::process::pidfd_send_signal(&burial.process, Signal::KILL);
-                let status = rustix::process::waitid(WaitId::PidFd(burial.process.as_fd()), WaitIdOptions::EXITED);
-                if let Some(tmp) = burial.tmp {
-                    let _ = std::fs::remove_dir_all(tmp);
-                }
-                if let (Some(sender), Ok(Some(status))) = (burial.status, status) {
+                let status = burial.process.and_then(|process| {
+                    let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
+                    rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).ok()?
+                });
+                drop(burial.tmp);
+                if let (Some(sender), Some(status)) = (burial.status, status) {
                     let _ = sender.send(status);
                 }
             }
@@ -88,8 +90,11 @@ impl Nursery {
 
     /// Kills and reaps a process.
     pub(crate) fn bury(&self, burial: Burial) {
-        if let Err(mpsc::SendError(burial)) = self.burials.send(burial) {
-            let _ = rustix::process::pidfd_send_signal(&burial.process, Signal::KILL);
+        if let Err(mpsc::SendError(Burial {
+            process: Some(process), ..
+        })) = self.burials.send(burial)
+        {
+            let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
         }
     }
 }

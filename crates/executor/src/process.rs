@@ -19,6 +19,7 @@ use crate::answer::{failed, mebibytes};
 use crate::frames::{FromWorker, ToWorker};
 use crate::link::ProcessEnvironment;
 use crate::nursery::Nursery;
+use crate::scratch::Scratches;
 use crate::spec::WorkerInit;
 use crate::worker::Worker;
 use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
@@ -50,6 +51,7 @@ pub struct ProcessExecutor {
 struct Shared {
     settings: ProcessSettings,
     nursery: Nursery,
+    scratches: Arc<Scratches>,
     stock: Mutex<Stock>,
 }
 
@@ -68,6 +70,7 @@ impl ProcessExecutor {
         sweep(&settings.tmp_root);
         let nursery = Nursery::start(settings.command.clone())?;
         let shared = Arc::new(Shared {
+            scratches: Scratches::new(settings.tmp_root.clone()),
             settings,
             nursery,
             stock: Mutex::default(),
@@ -162,7 +165,15 @@ impl Shared {
             log_group,
             log_stream,
             log_format: config.log_format,
+            code_cache: self.code_cache(spec),
         }
+    }
+
+    /// The directory of a function's compiled code, made if it is not there. What is in it knows which source and which V8 it is of.
+    fn code_cache(&self, spec: &EnvironmentSpec) -> Option<PathBuf> {
+        let root = self.settings.tmp_root.with_file_name("code-cache");
+        let directory = root.join(format!("{}-{}", spec.config.name, spec.version));
+        std::fs::create_dir_all(&directory).ok().map(|()| directory)
     }
 
     /// One initialisation, within `limit`.
@@ -173,20 +184,16 @@ impl Shared {
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
         let mut worker = self.generic().await.map_err(Initialised::Refused)?;
-        let tmp = self
-            .settings
-            .tmp_root
-            .join(hikigane_model::RequestId::random().as_str());
         let refuse = |error: &dyn std::fmt::Display| {
             Initialised::Refused(StartError::Host(format!(
                 "cannot prepare {} for function \"{}\": {error}",
-                tmp.display(),
+                self.settings.tmp_root.display(),
                 spec.config.name
             )))
         };
-        std::fs::create_dir(&tmp).map_err(|error| refuse(&error))?;
-        worker.process.tmp = Some(tmp.clone());
-        let init = serde_json::to_vec(&self.init(spec, tmp.clone())).map_err(|error| refuse(&error))?;
+        let tmp = self.scratches.take(spec).map_err(|error| refuse(&error))?;
+        let init = serde_json::to_vec(&self.init(spec, tmp.path().to_owned())).map_err(|error| refuse(&error))?;
+        worker.process.tmp = Some(tmp);
 
         let begun = Instant::now();
         let mut frame = Vec::new();

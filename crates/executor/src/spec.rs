@@ -55,6 +55,8 @@ pub struct WorkerInit {
     pub log_stream: String,
     /// Text or JSON lines.
     pub log_format: LogFormat,
+    /// Where compiled code is kept between environments of the function; it must be there. `None`: nowhere.
+    pub code_cache: Option<PathBuf>,
 }
 
 /// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own; the second list under them,

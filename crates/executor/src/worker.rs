@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
 use bytes::BytesMut;
 use hikigane_model::CrashReason;
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::frames::FromWorker;
 use crate::nursery::{Burial, Nursery};
+use crate::scratch::Scratch;
 use crate::tickets::Tickets;
 
 /// A worker process as the server holds it.
@@ -84,13 +84,21 @@ pub(crate) fn make_room(buffer: &mut BytesMut) {
 pub(crate) struct Process {
     process: Option<OwnedFd>,
     /// The environment's own `/tmp`.
-    pub(crate) tmp: Option<PathBuf>,
+    pub(crate) tmp: Option<Scratch>,
     nursery: Nursery,
 }
 
 impl Process {
+    /// Kills it, and leaves its `/tmp` to the environment that replaces it.
+    pub(crate) fn leave_tmp(&mut self) {
+        self.kill();
+        if let Some(tmp) = self.tmp.take() {
+            tmp.keep();
+        }
+    }
+
     /// Kills it; it is reaped when this is dropped.
-    pub(crate) fn kill(&mut self) {
+    fn kill(&self) {
         if let Some(process) = &self.process {
             let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
         }
@@ -103,8 +111,8 @@ impl Process {
         };
         let (sender, status) = oneshot::channel();
         self.nursery.bury(Burial {
-            process,
-            tmp: self.tmp.take(),
+            process: Some(process),
+            tmp: None,
             status: Some(sender),
         });
         match status.await {
@@ -119,10 +127,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
+        let (process, tmp) = (self.process.take(), self.tmp.take());
+        if process.is_some() || tmp.is_some() {
             self.nursery.bury(Burial {
                 process,
-                tmp: self.tmp.take(),
+                tmp,
                 status: None,
             });
         }

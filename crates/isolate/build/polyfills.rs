@@ -49,6 +49,17 @@ const CHANGED: &[(&str, &str, &str)] = &[
         "    buffer.Buffer.from,\n    reportError,\n",
         "    buffer.Buffer.from,\n    null,\n",
     ),
+    // The user of a function is AWS's, whatever the machine's list of users says, which a function cannot read.
+    (
+        "ext:deno_node/os.ts",
+        "  return op_homedir();",
+        "  return op_homedir() ?? \"/home/sbx_user1051\";",
+    ),
+    (
+        "ext:deno_node/os.ts",
+        "  let { username, homedir: hd, shell } = op_node_os_user_info(uid);",
+        "  let { username, hd, shell } = { username: \"sbx_user1051\", hd: \"/home/sbx_user1051\", shell: \"/sbin/nologin\" };",
+    ),
     // There is no `navigator` before Node.js 21.
     (
         "ext:deno_node/os.ts",

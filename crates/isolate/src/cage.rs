@@ -14,9 +14,11 @@ use std::sync::mpsc;
 
 use hikigane_executor::WorkerInit;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
 use crate::mounts::{self, Rights};
+use crate::quota::DESCRIPTORS;
 
 /// What every function may read: name resolution, certificates, time zones, randomness, and what the machine is.
 pub const SYSTEM: &[&str] = &[
@@ -51,6 +53,9 @@ pub const LAYERS: &str = "/opt";
 /// Where Lambda has the scratch directory.
 pub const TMP: &str = "/tmp";
 
+/// Where the runtime itself keeps what V8 compiled of the code. No permission of the function's names it.
+const CODE_CACHE: &str = "/.code-cache";
+
 /// The machine's root, until the function is known.
 const HOST: &str = "/.host";
 
@@ -79,6 +84,7 @@ impl Cage {
     ///
     /// Why the kernel refuses. The process sees the machine's paths then.
     pub fn enter() -> Result<Self, String> {
+        close_strangers();
         let entered = make_namespace().and_then(|()| make_root());
         let hands = match entered {
             Ok(()) => Hands::start().map_err(|error| format!("cannot start a thread: {error}")),
@@ -99,6 +105,11 @@ impl Cage {
                 .iter()
                 .map(|layers| Mount::new(layers, LAYERS, Rights::Read)),
         );
+        all.extend(
+            init.code_cache
+                .iter()
+                .map(|cache| Mount::new(cache, CODE_CACHE, Rights::Write)),
+        );
         let mut own: Vec<_> = init
             .read
             .iter()
@@ -115,6 +126,9 @@ impl Cage {
         init.root = TASK.into();
         init.tmp = TMP.into();
         init.layers = Some(LAYERS.into());
+        if let Some(cache) = &mut init.code_cache {
+            *cache = CODE_CACHE.into();
+        }
         Ok(())
     }
 }
@@ -300,6 +314,19 @@ fn place(path: &Path, kind: FileType) -> io::Result<OwnedFd> {
         made?;
     }
     Ok(open(path)?)
+}
+
+/// Closes what the server itself was started with and did not open, and bounds what a worker may open. Its own socket is standard input.
+fn close_strangers() {
+    // SAFETY: nothing of this process has opened a descriptor yet. A kernel that does not know the call leaves them open.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    for (resource, most) in [(Resource::Nofile, DESCRIPTORS), (Resource::Core, 0)] {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        let _ = rustix::process::setrlimit(resource, limit);
+    }
 }
 
 /// Takes every capability from this thread, and the way to new ones.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use deno_core::url::Url;
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, SourceCodeCacheInfo, v8};
+use deno_error::JsErrorBox;
 use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
 use crate::authorities::Authorities;
 use crate::cage::Cage;
+use crate::code_cache::{CodeCache, Source};
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
@@ -42,6 +45,22 @@ pub struct Failure {
     pub json: Bytes,
     /// False after an exception that no handler's promise carried: AWS's runtime client exits then.
     pub reusable: bool,
+}
+
+type FindCode = Box<dyn Fn(&Url, &[u16]) -> Result<SourceCodeCacheInfo, JsErrorBox>>;
+type PutCode = Box<dyn Fn(Url, u64, &[u8])>;
+
+/// The code cache of scripts, CommonJS modules most of all.
+fn code_cache_of_scripts(cache: &Rc<CodeCache>) -> (FindCode, PutCode) {
+    let (find, put) = (cache.clone(), cache.clone());
+    (
+        Box::new(move |script, units| {
+            // An error says that the script is not worth it.
+            find.find(script.as_str(), &Source::of_units(units))
+                .ok_or_else(|| JsErrorBox::generic("not cached"))
+        }),
+        Box::new(move |script, source, code| put.put(script.as_str(), source, code)),
+    )
 }
 
 /// What a call into JavaScript gave so far.
@@ -80,6 +99,7 @@ impl JsEnvironment {
                     .array_buffer_allocator(memory::allocator(buffers.clone()).make_shared()),
             ),
             extensions: extensions(),
+            eval_context_code_cache_cbs: Some(code_cache_of_scripts(loader.code_cache())),
             ..Default::default()
         });
         runtime
@@ -199,6 +219,7 @@ impl JsEnvironment {
         let changing = Scope::changing(init);
         if let Some(cage) = cage {
             cage.furnish(init).map_err(|error| closed(&error))?;
+            crate::quota::bound(u64::from(init.tmp_mb) * 1024 * 1024);
         }
         crate::cage::name_directories(init);
         let init = &*init;
@@ -212,6 +233,9 @@ impl JsEnvironment {
             .borrow_mut()
             .put::<PermissionsContainer>(permissions);
 
+        if let Some(directory) = &init.code_cache {
+            self.loader.code_cache().open(directory);
+        }
         // Running a function in a cage that does not close would be worse than not running it.
         crate::sandbox::restrict(init).map_err(|error| closed(&error))?;
         crate::net::confine(&init.net, init.endpoint);
@@ -228,6 +252,11 @@ impl JsEnvironment {
             reusable: false,
             ..failure
         })
+    }
+
+    /// Keeps what V8 has compiled since, for the next environment of the function. To be called when no one waits.
+    pub fn save_code(&self) {
+        self.loader.code_cache().save();
     }
 
     /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end. The result is JSON text, or the

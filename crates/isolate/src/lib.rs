@@ -5,14 +5,17 @@
 
 mod authorities;
 mod cage;
+mod code_cache;
 mod environment;
 mod extensions;
 mod files;
+mod levels;
 mod memory;
 mod modules;
 mod mounts;
 mod net;
 mod permissions;
+mod quota;
 mod require;
 mod sandbox;
 mod scope;
@@ -22,6 +25,7 @@ mod source_maps;
 mod worker;
 mod zygote;
 
+pub use levels::{Level, Levels, probe};
 pub use zygote::zygote_main;
 
 /// The version of V8 that is linked.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use deno_ast::MediaType;
 use deno_core::url::Url;
 use deno_core::{
     ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource, ModuleSourceCode,
-    ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+    ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind, SourceCodeCacheInfo,
 };
 use deno_error::JsErrorBox;
 use deno_node::NodeExtInitServices;
@@ -37,6 +38,7 @@ use node_resolver::{
     PackageJsonResolver, PackageJsonThreadLocalCache, ResolutionMode,
 };
 
+use crate::code_cache::{CodeCache, Source};
 use crate::extensions::strip_types;
 use crate::files::Files;
 use crate::require::{RequireLoader, Tracker};
@@ -115,6 +117,7 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
             loader: Rc::new(loader),
             files,
             scope,
+            code_cache: Rc::default(),
         }),
         services,
     )
@@ -126,6 +129,7 @@ pub struct Loader {
     loader: Rc<DenoNpmModuleLoader<Files>>,
     files: Files,
     scope: Rc<RefCell<Scope>>,
+    code_cache: Rc<CodeCache>,
 }
 
 impl Loader {
@@ -171,6 +175,11 @@ impl Loader {
             .map_err(JsErrorBox::from_err)
     }
 
+    /// What V8 compiled of the function's modules.
+    pub fn code_cache(&self) -> &Rc<CodeCache> {
+        &self.code_cache
+    }
+
     fn may_read(&self, path: &Path) -> bool {
         self.scope.borrow().check(path, "source map").is_ok()
     }
@@ -208,6 +217,7 @@ impl ModuleLoader for Loader {
         let referrer = referrer.map(|referrer| referrer.specifier.clone());
         let loader = self.loader.clone();
         let scope = self.scope.clone();
+        let code_cache = self.code_cache.clone();
         ModuleLoadResponse::Async(Box::pin(async move {
             let path = file(&specifier)?;
             scope.borrow().check(&path, "import").map_err(JsErrorBox::from_err)?;
@@ -215,11 +225,12 @@ impl ModuleLoader for Loader {
             if is_typescript(media_type) && !is_in_node_modules(&path) {
                 let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
                 let code = strip_types(specifier.clone(), source.into(), media_type)?;
+                let cached = code_cache.find(specifier.as_str(), &Source::of_bytes(code.as_bytes()));
                 return Ok(ModuleSource::new(
                     ModuleType::JavaScript,
                     ModuleSourceCode::String(code.into()),
                     &specifier,
-                    None,
+                    cached,
                 ));
             }
             let requested = match &options.requested_module_type {
@@ -257,8 +268,28 @@ impl ModuleLoader for Loader {
                     ModuleSourceCode::Bytes(bytes.into_owned().into_boxed_slice().into())
                 }
             };
-            Ok(ModuleSource::new(module_type, code, &specifier, None))
+            let cached = match module_type {
+                ModuleType::JavaScript => code_cache.find(specifier.as_str(), &Source::of_bytes(code.as_bytes())),
+                _ => None,
+            };
+            Ok(ModuleSource::new(module_type, code, &specifier, cached))
         }))
+    }
+
+    /// Of one of Deno's scripts, which are in the binary.
+    fn get_code_cache(&self, specifier: &ModuleSpecifier, source: &str) -> Option<SourceCodeCacheInfo> {
+        self.code_cache
+            .find(specifier.as_str(), &Source::of_bytes(source.as_bytes()))
+    }
+
+    fn code_cache_ready(
+        &self,
+        specifier: ModuleSpecifier,
+        hash: u64,
+        code: &[u8],
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        self.code_cache.put(specifier.as_str(), hash, code);
+        Box::pin(std::future::ready(()))
     }
 
     fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {

@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use hikigane_executor::WorkerInit;
-use landlock::{ABI, Access, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError};
+use landlock::{
+    ABI, Access, AccessFs, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+};
 
 use crate::cage::SYSTEM;
 
@@ -27,6 +29,8 @@ pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
             .iter()
             .map(|path| path.as_path())
             .chain([init.tmp.as_path()])
+            // For the thread that writes it; no permission names it, so that user code cannot.
+            .chain(init.code_cache.as_deref())
             .map(|path| (path, all)),
     ) {
         // What is not there cannot be opened later, either.
@@ -39,4 +43,12 @@ pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
         rules = rules.add_rule(PathBeneath::new(file, access))?;
     }
     rules.restrict_self().map(drop)
+}
+
+/// Closes all files to this thread, and says what the kernel has of Landlock.
+pub fn try_out() -> Result<LandlockStatus, RulesetError> {
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V5))?
+        .create()?;
+    Ok(rules.restrict_self()?.landlock)
 }

@@ -20,9 +20,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_preadv,
-    libc::SYS_pwritev,
     libc::SYS_preadv2,
-    libc::SYS_pwritev2,
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_close,
@@ -35,10 +33,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_sync_file_range,
     libc::SYS_ftruncate,
     libc::SYS_truncate,
-    libc::SYS_fallocate,
     libc::SYS_fadvise64,
-    libc::SYS_sendfile,
-    libc::SYS_copy_file_range,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_chdir,
@@ -210,6 +205,9 @@ const NETWORK: &[i64] = &[
     libc::SYS_recvmmsg,
 ];
 
+/// Calls that must look as if the kernel did not have them.
+const MISSING: [i64; 3] = [libc::SYS_clone3, libc::SYS_copy_file_range, libc::SYS_sendfile];
+
 /// Restricts all threads of this process for good.
 pub fn restrict(network: bool) -> Result<(), Error> {
     let (allowed, missing) = programs(network)?;
@@ -218,13 +216,15 @@ pub fn restrict(network: bool) -> Result<(), Error> {
 }
 
 /// The list, and a second program for calls that must look as if the kernel did not have them: the C library makes threads in the
-/// older way then, whose flags can be looked at.
+/// older way then, whose flags can be looked at, and Rust's copies files by reading and writing, which `quota` counts.
 fn programs(network: bool) -> Result<(BpfProgram, BpfProgram), Error> {
     let mut rules: BTreeMap<i64, Vec<Rule>> = ALWAYS.iter().chain(OLD).map(|&call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_clone, vec![threads_only()?]);
     rules.insert(libc::SYS_tgkill, vec![this_process_only()?]);
-    // The older way begins with an answer of the program below.
-    rules.insert(libc::SYS_clone3, Vec::new());
+    // What the program below answers must not be answered here.
+    for call in MISSING {
+        rules.insert(call, Vec::new());
+    }
     if network {
         rules.extend(NETWORK.iter().map(|&call| (call, Vec::new())));
         let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
@@ -235,7 +235,7 @@ fn programs(network: bool) -> Result<(BpfProgram, BpfProgram), Error> {
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let allowed = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)?;
     let missing = SeccompFilter::new(
-        BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
+        MISSING.into_iter().map(|call| (call, Vec::new())).collect(),
         SeccompAction::Allow,
         SeccompAction::Errno(libc::ENOSYS as u32),
         architecture,

@@ -85,7 +85,10 @@ pub fn live(
                     max_rss_kib: max_rss_kib(),
                 };
                 match result {
-                    Ok(payload) => link.send(&FromWorker::Returned { run, payload })?,
+                    Ok(payload) => {
+                        link.send(&FromWorker::Returned { run, payload })?;
+                        environment.save_code();
+                    }
                     Err(Failure { json: error, reusable }) => {
                         link.send(&FromWorker::Failed { run, reusable, error })?;
                         if !reusable {

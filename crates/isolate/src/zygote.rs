@@ -24,8 +24,9 @@ use crate::worker;
 
 /// Makes workers over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
 ///
-/// Each message carries the worker's end of its own socket and its tickets.
-pub fn zygote_main() -> Result<(), String> {
+/// Each message carries the worker's end of its own socket and its tickets. `sandbox_required`: a worker that cannot have a file tree of its
+/// own does not run.
+pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     let server = rustix::process::getppid();
     die_with(server)?;
@@ -47,7 +48,10 @@ pub fn zygote_main() -> Result<(), String> {
             drop(orders);
             adopt(server)?;
             // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
-            let cage = Cage::enter().ok();
+            let cage = match Cage::enter() {
+                Err(refusal) if sandbox_required => return Err(refusal),
+                entered => entered.ok(),
+            };
             die_with(server)?;
             reseed()?;
             let socket = std::os::unix::net::UnixStream::from(socket);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use hikigane_model::limits;
+
 use crate::diagnostic::Problems;
 use crate::section::Spanned;
 use crate::suggestion::quote;
@@ -16,6 +18,7 @@ const HANDLER: usize = 128;
 
 enum Code {
     Directory,
+    Zip,
     File,
 }
 
@@ -67,7 +70,7 @@ pub(crate) fn locate(
 
 /// Whether the code is a directory or a file, and whether it is there.
 fn look(code: &Spanned<String>, path: &Path, problems: &mut Problems) -> Option<(Code, bool)> {
-    const WHAT: &str = "give a directory, or a .js, .mjs, .cjs or .ts file";
+    const WHAT: &str = "give a directory, a .zip, or a .js, .mjs, .cjs or .ts file";
     if code.value.is_empty() {
         problems.error(code.span, "`code` is empty").help(WHAT);
         return None;
@@ -79,12 +82,7 @@ fn look(code: &Spanned<String>, path: &Path, problems: &mut Problems) -> Option<
     let is_module = EXTENSIONS.contains(&extension);
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Some((Code::Directory, true)),
-        _ if extension == "zip" => {
-            problems
-                .error(code.span, "zip packages are not supported yet")
-                .help("unpack it and give the directory");
-            None
-        }
+        Ok(_) if extension == "zip" => Some((Code::Zip, true)),
         Ok(_) if is_module => Some((Code::File, true)),
         Ok(_) => {
             problems
@@ -96,17 +94,56 @@ fn look(code: &Spanned<String>, path: &Path, problems: &mut Problems) -> Option<
             None
         }
         Err(error) => {
-            let why = match error.kind() {
-                ErrorKind::NotFound => format!("there is no {}", quote(&code.value)),
-                _ => format!("{} cannot be read: {error}", quote(&code.value)),
-            };
-            problems.warning(code.span, why).help(format!(
-                "the path starts at the manifest's directory; it was looked for at `{}`",
-                path.display()
-            ));
+            warn_of_missing(code, path, &error, problems);
             Some((if is_module { Code::File } else { Code::Directory }, false))
         }
     }
+}
+
+fn warn_of_missing(named: &Spanned<String>, path: &Path, error: &std::io::Error, problems: &mut Problems) {
+    let why = match error.kind() {
+        ErrorKind::NotFound => format!("there is no {}", quote(&named.value)),
+        _ => format!("{} cannot be read: {error}", quote(&named.value)),
+    };
+    problems.warning(named.span, why).help(format!(
+        "the path starts at the manifest's directory; it was looked for at `{}`",
+        path.display()
+    ));
+}
+
+/// The layers' absolute paths. As for code, one that is not there yet is a warning.
+pub(crate) fn layers(layers: &[Spanned<String>], base: &Path, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for layer in layers {
+        let path = absolute(base, &layer.value);
+        let is_zip = path.extension().is_some_and(|extension| extension == "zip");
+        match fs::metadata(&path) {
+            Ok(found) if !found.is_dir() && !is_zip => {
+                problems
+                    .error(
+                        layer.span,
+                        format!("{} is not a directory or a .zip", quote(&layer.value)),
+                    )
+                    .help("a layer has packages in its `nodejs/node_modules`");
+            }
+            Ok(_) => {}
+            Err(error) => warn_of_missing(layer, &path, &error, problems),
+        }
+        if paths.contains(&path) {
+            problems
+                .error(layer.span, format!("the layer {} is there twice", quote(&layer.value)))
+                .help("name each layer once");
+        }
+        paths.push(path);
+    }
+    if let Some(more) = layers.get(limits::LAYERS) {
+        // AWS's text.
+        problems.error(
+            more.span,
+            format!("Cannot reference more than {} layers.", limits::LAYERS),
+        );
+    }
+    paths
 }
 
 /// `file.export`: the file may have directories before it; it ends at the first dot of its base name (AWS's runtime

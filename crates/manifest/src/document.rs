@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hikigane_model::{InvokeMode, LogFormat, limits};
+use hikigane_model::{InvokeMode, LogFormat, SandboxMode, limits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::diagnostic::Problems;
@@ -28,6 +28,8 @@ section! {
         "functions" => functions: Named<Function>,
         /// The settings of the triggers themselves, by kind.
         "sources" => sources: Sources,
+        /// `required`: start only where the kernel gives the whole sandbox. `auto` unless set: what is missing is a warning.
+        "sandbox" => sandbox: OneOf<SandboxMode>,
     }
     required: ["functions"]
     later: ["layers"]
@@ -56,8 +58,10 @@ section! {
 section! {
     /// A function: code and how to run it.
     Function {
-        /// A directory, or one `.js`, `.mjs`, `.cjs` or `.ts` file; relative to the manifest.
+        /// A directory, a `.zip`, or one `.js`, `.mjs`, `.cjs` or `.ts` file; relative to the manifest.
         "code" => code: String,
+        /// Directories and `.zip` files that the function sees merged at `/opt`; a later one wins. At most 5; relative to the manifest.
+        "layers" => layers: List<String>,
         /// `file.export`. Unless set: `index.handler` for a directory; for a single file, its name and `handler`.
         "handler" => handler: String,
         /// What it is for, in one line.
@@ -84,7 +88,7 @@ section! {
         "events" => events: List<EventItem>,
     }
     required: ["code"]
-    later: ["layers", "url", "provisionedConcurrency"]
+    later: ["url", "provisionedConcurrency"]
     elsewhere: [
         "environment" => "env",
         "memorySize" => "memory",
@@ -135,6 +139,10 @@ section! {
 
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::JSON)];
+}
+
+impl Word for SandboxMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("required", Self::Required)];
 }
 
 impl Word for InvokeMode {

@@ -47,13 +47,17 @@ pub(crate) fn configure(
     if let Some(allow) = section.allow.value() {
         check_allow(allow, problems);
     }
+    let layers = section
+        .layers
+        .value()
+        .map_or_else(Vec::new, |layers| code::layers(&layers.0, base, problems));
     let code = match &section.code {
         Setting::Given(code) => code::locate(code, section.handler.given(), base, problems),
         Setting::Refused => None,
         Setting::Missing => {
             problems
                 .error(name.span, format!("function {} has no `code`", quote(&name.value)))
-                .help("add `code:` with a directory, or a .js, .mjs, .cjs or .ts file");
+                .help("add `code:` with a directory, a .zip, or a .js, .mjs, .cjs or .ts file");
             None
         }
     };
@@ -63,7 +67,7 @@ pub(crate) fn configure(
         name,
         description: section.description.value().cloned().unwrap_or_default(),
         code,
-        layers: Vec::new(),
+        layers,
         handler,
         runtime: section
             .runtime
@@ -219,7 +223,9 @@ fn check_allow(allow: &Allow, problems: &mut Problems) {
 
 /// `*`, `host`, `host:port`, with an IPv6 address in brackets. The error says what to write.
 fn check_host(text: &str) -> Result<(), String> {
-    const FORMS: &str = "write `host`, `host:port`, or `\"*\"` for the whole network";
+    const FORMS: &str =
+        "write `host`, `host:port`, a block of addresses as `10.0.0.0/8`, or `\"*\"` for the whole network";
+    const METADATA: &str = "clouds keep a machine's credentials at this address: it is never open";
     if text == "*" {
         return Ok(());
     }
@@ -230,7 +236,17 @@ fn check_host(text: &str) -> Result<(), String> {
     if text.contains('*') {
         return Err("name each host, or write `\"*\"` for the whole network".to_owned());
     }
+    if let Some((block, port)) = block(text) {
+        let (address, length) = block?;
+        return match port.parse::<u16>() {
+            _ if length > 32 => Err("the prefix of an IPv4 block has 0 to 32 bits".to_owned()),
+            _ if address.is_link_local() => Err(METADATA.to_owned()),
+            Ok(0) | Err(_) if !port.is_empty() => Err(FORMS.to_owned()),
+            _ => Ok(()),
+        };
+    }
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, _))) if address.eq_ignore_ascii_case("fd00:ec2::254") => return Err(METADATA.to_owned()),
         Some(Some((address, rest))) if address.parse::<std::net::Ipv6Addr>().is_ok() => (
             None,
             if rest.is_empty() {
@@ -246,6 +262,12 @@ fn check_host(text: &str) -> Result<(), String> {
             None => (Some(text), None),
         },
     };
+    if host
+        .and_then(|host| host.parse::<std::net::Ipv4Addr>().ok())
+        .is_some_and(|address| address.is_link_local())
+    {
+        return Err(METADATA.to_owned());
+    }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     let host_is_good = host.is_none_or(|host| !host.is_empty() && host.len() <= 253 && host.chars().all(legal));
     let port_is_good =
@@ -255,6 +277,16 @@ fn check_host(text: &str) -> Result<(), String> {
     } else {
         Err(FORMS.to_owned())
     }
+}
+
+/// `10.0.0.0/8` with or without a port: the block, or what is wrong with it, and the text of the port.
+#[allow(clippy::type_complexity)]
+fn block(text: &str) -> Option<(Result<(std::net::Ipv4Addr, u8), String>, &str)> {
+    let (address, rest) = text.split_once('/')?;
+    let (length, port) = rest.split_once(':').unwrap_or((rest, ""));
+    let block = address.parse().ok().zip(length.parse().ok());
+    let help = "write a block of IPv4 addresses as `10.0.0.0/8` or `10.0.0.0/8:443`; IPv6 addresses one by one";
+    Some((block.ok_or_else(|| help.to_owned()), port))
 }
 
 #[cfg(test)]
@@ -272,6 +304,8 @@ mod tests {
             "[::1]",
             "[::1]:8080",
             "my_db:5432",
+            "10.0.0.0/8",
+            "10.0.0.0/8:5432",
         ] {
             assert_eq!(check_host(good), Ok(()), "{good}");
         }
@@ -288,6 +322,14 @@ mod tests {
             "a:0",
             "a:x",
             "a:70000",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "fd00::/8",
+            "10.0.0.0/8:x",
+            "169.254.169.254",
+            "169.254.0.0/16",
+            "169.254.169.254:80",
+            "[fd00:ec2::254]",
         ] {
             assert!(check_host(bad).is_err(), "{bad}");
         }

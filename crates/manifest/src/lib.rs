@@ -30,7 +30,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{BindingId, FunctionConfig, FunctionName, InvokeMode};
+use hikigane_model::{BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
@@ -90,6 +90,8 @@ pub struct Manifest {
     pub base: PathBuf,
     /// `defaults.timezone`, an IANA name.
     pub timezone: Option<String>,
+    /// Whether the whole sandbox is demanded.
+    pub sandbox: SandboxMode,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
     /// The events of all functions, in the order of the file; disabled ones too.
@@ -264,6 +266,7 @@ fn assemble(
             service,
             base,
             timezone,
+            sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
             functions,
             bindings,
         },

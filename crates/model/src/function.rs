@@ -87,6 +87,16 @@ pub enum LogFormat {
     JSON,
 }
 
+/// What becomes of a server whose kernel cannot give the whole sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// It starts with a warning.
+    #[default]
+    Auto,
+    /// It does not start.
+    Required,
+}
+
 /// What can run a runtime identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeFamily {

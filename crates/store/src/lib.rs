@@ -1,18 +1,24 @@
 //! What must outlive the process: the queue of asynchronous events with its dead letters, the plug-ins' state, and the history of runs.
 //!
 //! [`EventQueue`], [`State`] and [`History`] are small traits, so that a cluster engine can stand behind them later;
-//! [`SqliteStore`] implements them over one SQLite file that people can open, back up and trust.
+//! [`SqliteStore`] implements them over one SQLite file that people can open, back up and trust. [`Objects`] keeps packages of code, unpacked.
 
+mod objects;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod unzip;
+#[cfg(test)]
+mod unzip_tests;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_model::{BindingId, FunctionName, InvokeMode, Qualifier, RequestId, StateWrite};
 
+pub use objects::{Files, Objects};
 pub use sqlite::SqliteStore;
+pub use unzip::PackageError;
 
 /// An event to be queued.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,111 @@
+//! `hikigane doctor`: what this machine gives, and what it means for functions.
+
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use hikigane_isolate::Levels;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::arguments::Doctor;
+use crate::server::{PROBE, ZYGOTE};
+
+/// Asks the kernel for a worker's sandbox, in a process of its own.
+pub fn levels() -> anyhow::Result<Levels> {
+    let output = Command::new("/proc/self/exe")
+        .args([ZYGOTE, PROBE])
+        .env_clear()
+        .output()
+        .context("cannot start a process to try the sandbox")?;
+    if !output.status.success() {
+        bail!(
+            "the sandbox could not be tried: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Prints what there is. Fails when a layer of the sandbox is missing.
+pub fn doctor(arguments: &Doctor) -> Result<(), Failure> {
+    let levels = levels()?;
+    let facts = facts();
+    if arguments.json {
+        let mut all = json!({"sandbox": levels});
+        for (key, _, value) in &facts {
+            all[*key] = value.clone();
+        }
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        println!("sandbox");
+        for (name, level) in [
+            ("file tree", &levels.file_tree),
+            ("Landlock", &levels.landlock),
+            ("seccomp", &levels.seccomp),
+        ] {
+            println!(
+                "  {name:<18} {:<8} {}",
+                if level.available { "yes" } else { "MISSING" },
+                level.detail
+            );
+        }
+        println!("machine");
+        for (_, name, value) in &facts {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            println!("  {name:<18} {text}");
+        }
+    }
+    if levels.missing().is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Silent)
+    }
+}
+
+/// Key, name and value of what is not tried but read.
+fn facts() -> Vec<(&'static str, &'static str, Value)> {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let number = |path: &str| match read(path).ok().and_then(|text| text.parse::<u64>().ok()) {
+        Some(number) => json!(number),
+        None => json!("unknown"),
+    };
+    let limit = || {
+        let limits = read("/proc/self/limits").ok()?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    vec![
+        ("version", "hikigane", json!(env!("CARGO_PKG_VERSION"))),
+        ("v8", "V8", json!(hikigane_isolate::v8_version())),
+        (
+            "kernel",
+            "kernel",
+            json!(read("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into())),
+        ),
+        (
+            "userNamespaces",
+            "user namespaces",
+            number("/proc/sys/user/max_user_namespaces"),
+        ),
+        (
+            "memoryGuard",
+            "memory guard",
+            json!("V8's heap limit, counted buffers, RLIMIT_DATA"),
+        ),
+        (
+            "inotifyWatches",
+            "inotify watches",
+            number("/proc/sys/fs/inotify/max_user_watches"),
+        ),
+        (
+            "inotifyInstances",
+            "inotify instances",
+            number("/proc/sys/fs/inotify/max_user_instances"),
+        ),
+        (
+            "openFiles",
+            "open files",
+            limit().map_or_else(|| json!("unknown"), |limit| json!(limit)),
+        ),
+    ]
+}
