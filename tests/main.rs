@@ -23,6 +23,7 @@ mod resolution;
 mod scratch;
 mod smoke;
 mod streaming;
+mod tls;
 mod traces;
 mod triggers;
 mod zygote;

@@ -291,9 +291,12 @@ impl Services {
     }
 }
 
-/// Answers AWS's clients, and everybody else with an echo.
+/// Answers AWS's clients, and everybody else by the path.
 async fn answer(State(http): State<Arc<Http>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    if headers.contains_key("authorization") {
+    if headers
+        .get("authorization")
+        .is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
+    {
         return http.aws.answer(aws::Request {
             method: method.to_string(),
             path: uri.path().to_owned(),

@@ -12,6 +12,7 @@ use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
+use crate::authorities::Authorities;
 use crate::cage::Cage;
 use crate::code_cache::{CodeCache, Source};
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
@@ -83,6 +84,7 @@ impl JsEnvironment {
     pub fn new(platform: v8::SharedRef<v8::Platform>) -> Result<Self, String> {
         let (loader, node) = modules::make();
         let buffers = Buffers::new(memory::START);
+        let authorities = Arc::new(Authorities::default());
         let runtime = JsRuntime::new(RuntimeOptions {
             module_loader: Some(loader.clone()),
             startup_snapshot: Some(SNAPSHOT),
@@ -106,11 +108,12 @@ impl JsEnvironment {
                 deno_web::deno_web::args(deno_web::BlobStore::default_arc(), None, false, Default::default()),
                 deno_fetch::deno_fetch::args(deno_fetch::Options {
                     user_agent: "node".into(),
+                    root_cert_store_provider: Some(authorities.clone()),
                     ..Default::default()
                 }),
                 deno_websocket::deno_websocket::args(),
                 deno_crypto::deno_crypto::args(None),
-                deno_net::deno_net::args(None, None),
+                deno_net::deno_net::args(Some(authorities), None),
                 deno_tls::deno_tls::args(),
                 deno_http::deno_http::args(Default::default()),
                 deno_io::deno_io::args(Some(Default::default())),

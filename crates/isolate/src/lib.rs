@@ -3,6 +3,7 @@
 //! [`zygote_main`] starts V8, makes an isolate from the snapshot, and forks workers. A worker loads one function and runs invocations one after
 //! another, until the server closes its socket.
 
+mod authorities;
 mod cage;
 mod code_cache;
 mod environment;
