@@ -12,6 +12,7 @@ mod functions;
 mod hostile;
 mod house;
 mod isolation;
+mod logs;
 mod refusals;
 mod smoke;
 mod streaming;
