@@ -100,7 +100,7 @@ fn whoever_writes_to_the_standard_streams_writes_to_the_log() {
         "three",
         "four",
         "five",
-        "\u{2502}   0   \u{2502} 1 \u{2502}",
+        "\u{2502}     0 \u{2502} 1 \u{2502}",
     ] {
         assert!(log.lines().any(|found| found.contains(line)), "{line}: {log}");
     }
