@@ -44,6 +44,14 @@ fn project() -> Project {
             ],
         ),
         (
+            "ts",
+            "handler: index.handler",
+            &[(
+                "index.ts",
+                "enum Kind { A = 'typed' }\nexport const handler = async (): Promise<Kind> => Kind.A;\n",
+            )],
+        ),
+        (
             "small",
             "handler: index.handler",
             &[("index.mjs", "export const handler = async () => 'small';")],
@@ -143,8 +151,14 @@ fn compiled_code_is_kept_and_used_and_never_wrong() {
 }
 
 #[test]
-fn a_small_function_keeps_nothing_and_no_function_gets_at_what_is_kept() {
+fn a_small_function_keeps_nothing_but_its_types_stripped_and_no_function_gets_at_what_is_kept() {
     let project = project();
+    let (typed, kept) = run_and_keep(&project, "ts", None);
+    assert_eq!(typed, "typed");
+    assert_eq!(
+        (run(&project, "ts"), identity(&cache(&project, "ts"))),
+        (json!("typed"), Some(kept))
+    );
     assert_eq!(run(&project, "small"), "small");
     assert_eq!(identity(&cache(&project, "small")), None);
     let codes = run(&project, "thief");

@@ -137,7 +137,7 @@ fn what_is_no_yaml_is_an_error_with_a_place() {
         ("functions:\n\ta: 1\n", "hikigane.yaml:2:"),
         ("", "hikigane.yaml"),
         ("just text", "hikigane.yaml:1:1"),
-        ("functions:\n  a: { code: ./a.mjs, layers: [x] }\n", "hikigane.yaml:2:"),
+        ("functions:\n  a: { code: ./a.mjs, url: x }\n", "hikigane.yaml:2:"),
     ] {
         let project = Project::new(text, &[("a.mjs", ECHO), ("b.mjs", ECHO)]);
         let done = run_in(&project, &["check"]);

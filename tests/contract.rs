@@ -439,6 +439,19 @@ fn the_context_has_every_member_of_its_nodejs() {
     );
 }
 
+#[test]
+fn the_realm_is_that_of_its_nodejs() {
+    let (_project, server) = probes(&[20, 22, 24]);
+    for (function, expected) in [
+        ("n20", json!(["v20", "undefined", "20"])),
+        ("n22", json!(["v22", "Node.js/22", "22"])),
+        ("n24", json!(["v24", "Node.js/24", "24"])),
+    ] {
+        let body = "return Promise.resolve([process.version.split('.')[0], typeof navigator === 'undefined' ? 'undefined' : navigator.userAgent, process.versions.node.split('.')[0]])";
+        assert_eq!(call(&server, function, &js(body)), expected, "{function}");
+    }
+}
+
 // --- Errors -----------------------------------------------------------------------------------------------------------
 
 #[test]

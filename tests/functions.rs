@@ -506,6 +506,15 @@ fn the_globals_of_nodejs_are_there() {
             json!("ca978112"),
         ),
         ("atob(btoa('x'))", json!("x")),
+        (
+            "[navigator.userAgent, navigator.platform, navigator.language, String(navigator), navigator.hardwareConcurrency > 0]",
+            json!(["Node.js/22", "linux", "en-US", "[object Navigator]", true]),
+        ),
+        // What browsers have and Node.js has not.
+        (
+            "[typeof FileReader, typeof EventSource, typeof Worker, typeof window, typeof location]",
+            json!(["undefined", "undefined", "undefined", "undefined", "undefined"]),
+        ),
         ("new AbortController().signal.aborted", json!(false)),
         ("typeof performance.now()", json!("number")),
         ("typeof global + (global === globalThis)", json!("objecttrue")),

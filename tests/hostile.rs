@@ -28,6 +28,7 @@ const POLLUTIONS: &[&str] = &[
     "Promise.prototype.then = () => { throw 1 }; Promise.resolve = Promise.reject = Promise.all = () => { throw 1 }",
     "Promise.prototype.constructor = class Evil { static get [Symbol.species]() { throw 1 } }",
     "globalThis.Promise = class Evil { constructor() { throw 1 } }",
+    "Object.prototype.then = (yes) => yes('polluted')",
     "Map.prototype.get = Map.prototype.set = Set.prototype.has = WeakMap.prototype.get = () => { throw 1 }",
     "JSON.parse = JSON.stringify = () => { throw 1 }; globalThis.JSON = undefined",
     "Error.prepareStackTrace = () => 'polluted'; Error.captureStackTrace = () => { throw 1 }; Error.stackTraceLimit = 0",
@@ -122,6 +123,10 @@ fn nothing_of_deno_can_be_had() {
         "return ['__bootstrap', 'bootstrap', 'hikigane', 'nodeBootstrap', '__infra', '__timers'].some((name) => name in globalThis)",
         "return Reflect.ownKeys(globalThis).some((key) => { const value = globalThis[key]; return value && typeof value === 'object' && ('core' in value || 'ops' in value || 'internals' in value); })",
         "return Object.keys(process.versions).includes('deno')",
+        // A debugger sees the scopes of every function.
+        "try { new (require('inspector').Session)().connect(); return true; } catch (error) { return error.code !== 'EACCES'; }",
+        "try { require('inspector').open(0, '127.0.0.1'); return true; } catch (error) { return error.code !== 'EACCES'; }",
+        "require('v8').setFlagsFromString('--allow-natives-syntax'); try { return new Function('return %DebugPrint')() !== undefined; } catch { return false; }",
         "return typeof process.binding === 'function' && (() => { try { return 'op_print_line' in process.binding('ops'); } catch { return false; } })()",
     ] {
         assert_eq!(call(&server, "f", js), json!(false), "{js}");

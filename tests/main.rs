@@ -15,6 +15,7 @@ mod functions;
 mod hostile;
 mod house;
 mod isolation;
+mod logs;
 mod network;
 mod npm;
 mod packages;

@@ -7,12 +7,17 @@ use crate::support::{Function, Server, error_of, invoke, serve, value_of, wait_f
 const PROBE: &str = r#"
     const fs = require('fs');
     let used = 0;
+    const opened = [];
+    const { openSync } = fs;
+    fs.openSync = (...how) => { opened.push(openSync(...how)); return opened.at(-1); };
     exports.handler = async (event) => {
       used += 1;
       try {
         return { used, value: await new (async () => {}).constructor('require', 'fs', event.js)(require, fs) ?? null };
       } catch (error) {
         return { used, refused: error.code ?? String(error) };
+      } finally {
+        if (!event.js.includes('unlinkSync')) for (const fd of opened.splice(0)) fs.closeSync(fd);
       }
     };
 "#;
@@ -115,7 +120,10 @@ fn holes_links_and_deleted_files_do_not_hide_what_tmp_holds() {
     // The descriptors go with the process; the rest is counted in its place.
     error_of(&invoke(server.endpoint(), "f", r#"{"js":"process.exit(1)"}"#));
     let links = "for (let i = 0; i < 50; i += 1) fs.linkSync('/tmp/b', '/tmp/l' + i);";
-    let answer = ask(&server, &format!("{links} let f = fs.openSync('/tmp/c', 'w'); {half}"));
+    let answer = ask(
+        &server,
+        &format!("{links} let f = fs.openSync('/tmp/c', 'w'); {half} {half}"),
+    );
     assert_eq!(answer["refused"], "ENOSPC", "{answer}");
     let rest = "for (const name of fs.readdirSync('/tmp')) if (name !== 'b' && name[0] !== 'l') fs.rmSync('/tmp/' + name); fs.writeFileSync('/tmp/d', Buffer.alloc(1 << 26, 1)); return 'fits'";
     assert_eq!(ask(&server, rest)["value"], "fits", "links count once");

@@ -43,11 +43,13 @@ pub struct InvokeFrame {
 /// From a worker to the server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromWorker {
-    /// The worker waits for [`ToWorker::Init`].
-    Ready {
+    /// The worker exists: the first frame.
+    Born {
         /// Its process.
         pid: u32,
     },
+    /// The worker waits for [`ToWorker::Init`].
+    Ready,
     /// The function is loaded.
     Loaded {
         /// Most memory held so far, KiB.
@@ -134,6 +136,7 @@ const RETURNED: u8 = 20;
 const FAILED: u8 = 21;
 const OUT_OF_MEMORY: u8 = 22;
 const DROPPED: u8 = 23;
+const BORN: u8 = 24;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -233,7 +236,8 @@ impl FromWorker {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Ready { pid } => put(out, READY, |out| out.put_u32_le(*pid)),
+            Self::Born { pid } => put(out, BORN, |out| out.put_u32_le(*pid)),
+            Self::Ready => put(out, READY, |_| ()),
             Self::Loaded { max_rss_kib } => put(out, LOADED, |out| out.put_u32_le(*max_rss_kib)),
             Self::LoadFailed { max_rss_kib, error } => put(out, LOAD_FAILED, |out| {
                 out.put_u32_le(*max_rss_kib);
@@ -264,7 +268,8 @@ impl FromWorker {
                 .map_err(|_| FrameError("a result without memory use"))
         };
         Ok(Some(match kind {
-            READY => Self::Ready {
+            READY => Self::Ready,
+            BORN => Self::Born {
                 pid: body
                     .try_get_u32_le()
                     .map_err(|_| FrameError("a worker without a process"))?,
@@ -327,7 +332,8 @@ mod tests {
     fn from_worker() -> impl Strategy<Value = FromWorker> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from);
         prop_oneof![
-            any::<u32>().prop_map(|pid| FromWorker::Ready { pid }),
+            Just(FromWorker::Ready),
+            any::<u32>().prop_map(|pid| FromWorker::Born { pid }),
             Just(FromWorker::OutOfMemory),
             any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),

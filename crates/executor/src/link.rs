@@ -358,7 +358,9 @@ fn heard(link: &Link, buffer: &mut bytes::BytesMut) -> Result<(), End> {
             }
             FromWorker::Dropped { nonce } => link.dropped(nonce),
             FromWorker::OutOfMemory => return Err(End::OutOfMemory),
-            FromWorker::Ready { .. } | FromWorker::Loaded { .. } | FromWorker::LoadFailed { .. } => Err(Broken),
+            FromWorker::Born { .. } | FromWorker::Ready | FromWorker::Loaded { .. } | FromWorker::LoadFailed { .. } => {
+                Err(Broken)
+            }
         }
         .map_err(|_| End::Broken)?;
     }

@@ -78,7 +78,7 @@ impl Nursery {
         Ok(Self { births, burials })
     }
 
-    /// Has a worker forked. It says [`crate::frames::FromWorker::Ready`] when it lives.
+    /// Has a worker forked. It says [`crate::frames::FromWorker::Born`] when it lives.
     pub(crate) async fn fork(&self) -> io::Result<(UnixStream, Tickets)> {
         let gone = || io::Error::other("the server is stopping");
         let (sender, born) = oneshot::channel();

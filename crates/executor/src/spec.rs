@@ -89,6 +89,12 @@ pub(crate) fn lambda_environment(
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }
+    // AWS documentation, "Log format": the level of a function's own lines is set, and INFO unless configured, with JSON only.
+    if config.log_format == LogFormat::JSON {
+        env.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), "JSON".to_owned());
+        env.entry("AWS_LAMBDA_LOG_LEVEL".to_owned())
+            .or_insert_with(|| "INFO".to_owned());
+    }
     for (name, value) in [
         ("AWS_ACCESS_KEY_ID", "hikigane"),
         ("AWS_SECRET_ACCESS_KEY", "hikigane"),

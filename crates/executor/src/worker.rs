@@ -29,12 +29,13 @@ impl Worker {
     pub(crate) async fn start(nursery: &Nursery) -> io::Result<Self> {
         let (mut stream, tickets) = nursery.fork().await?;
         let mut buffer = BytesMut::with_capacity(16 * 1024);
-        let Some(FromWorker::Ready { pid }) = next(&mut stream, &mut buffer).await else {
-            return Err(io::Error::other("it ended before it was ready"));
+        let ended = || io::Error::other("it ended before it was ready");
+        let Some(FromWorker::Born { pid }) = next(&mut stream, &mut buffer).await else {
+            return Err(ended());
         };
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("it does not know its own process"))?;
-        Ok(Self {
+        let mut worker = Self {
             stream,
             buffer,
             tickets,
@@ -43,7 +44,11 @@ impl Worker {
                 tmp: None,
                 nursery: nursery.clone(),
             },
-        })
+        };
+        match worker.next().await {
+            Some(FromWorker::Ready) => Ok(worker),
+            _ => Err(ended()),
+        }
     }
 
     /// The next frame; `None` when the worker closed its end or does not keep to the language.

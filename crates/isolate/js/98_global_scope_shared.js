@@ -71,8 +71,9 @@ const windowOrWorkerGlobalScope = {
 
 const now = {
   AbortController: abortSignal, AbortSignal: abortSignal, Blob: file, File: file, Crypto: crypto, CryptoKey: crypto, SubtleCrypto: crypto,
-  CloseEvent: event, CustomEvent: event, Event: event, EventTarget: event, MessageEvent: event, MessageChannel: messagePort, MessagePort: messagePort, Performance: performance,
-  PerformanceEntry: performance, PerformanceMark: performance, PerformanceMeasure: performance, PerformanceObserver: performance,
+  CloseEvent: event, CustomEvent: event, Event: event, EventTarget: event, MessageEvent: event, MessageChannel: messagePort,
+  MessagePort: messagePort, Performance: performance, PerformanceEntry: performance, PerformanceMark: performance,
+  PerformanceMeasure: performance, PerformanceObserver: performance,
   PerformanceObserverEntryList: performance, URL: url, URLSearchParams: url, DOMException: { DOMException },
   QuotaExceededError: { QuotaExceededError },
 };
@@ -81,7 +82,8 @@ for (const name in now) {
 }
 
 const later = {
-  BroadcastChannel: broadcastChannel, CompressionStream: compression, DecompressionStream: compression, FormData: formData, Headers: headers, Request: request, Response: response, TextDecoder: encoding, TextEncoder: encoding,
+  BroadcastChannel: broadcastChannel, CompressionStream: compression, DecompressionStream: compression, FormData: formData,
+  Headers: headers, Request: request, Response: response, TextDecoder: encoding, TextEncoder: encoding,
   TextDecoderStream: encoding, TextEncoderStream: encoding, URLPattern: urlPattern, WebSocket: webSocket,
   ByteLengthQueuingStrategy: streams, CountQueuingStrategy: streams, ReadableStream: streams, ReadableStreamDefaultReader: streams,
   ReadableStreamBYOBReader: streams, ReadableStreamBYOBRequest: streams, ReadableStreamDefaultController: streams,

@@ -8,8 +8,9 @@ import { namespace } from "ext:runtime/namespace.js";
 import { RuntimeError } from "ext:runtime/report.js";
 
 const {
-  Error, NumberIsNaN, NumberParseInt, ObjectAssign, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes, StringPrototypeIndexOf, StringPrototypeLastIndexOf,
-  StringPrototypeReplace, StringPrototypeReplaceAll, StringPrototypeSlice, StringPrototypeSplit, StringPrototypeStartsWith, SymbolFor,
+  Error, NumberIsNaN, NumberParseInt, ObjectAssign, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes,
+  StringPrototypeIndexOf, StringPrototypeLastIndexOf, StringPrototypeReplace, StringPrototypeReplaceAll, StringPrototypeSlice,
+  StringPrototypeSplit, StringPrototypeStartsWith, SymbolFor,
 } = primordials;
 
 const loadModule = core.createLazyLoader("node:module");

@@ -6,8 +6,9 @@ import { HIGH_WATER_MARK, STREAMING } from "ext:runtime/handler.js";
 import { RuntimeError } from "ext:runtime/report.js";
 
 const {
-  ArrayPrototypeIncludes, ArrayPrototypePush, Error, JSONStringify, NumberParseInt, ObjectDefineProperty, ObjectValues,
-  Promise, SafeArrayIterator, String, SymbolFor, TypedArrayPrototypeGetByteLength, TypedArrayPrototypeGetSymbolToStringTag, TypedArrayPrototypeSet, Uint8Array,
+  ArrayPrototypeIncludes, ArrayPrototypePush, Error, JSONStringify, NumberParseInt, ObjectDefineProperty, ObjectValues, Promise,
+  SafeArrayIterator, String, SymbolFor, TypedArrayPrototypeGetByteLength, TypedArrayPrototypeGetSymbolToStringTag,
+  TypedArrayPrototypeSet, Uint8Array,
 } = primordials;
 
 const loadStream = core.createLazyLoader("node:stream");

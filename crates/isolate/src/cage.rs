@@ -84,7 +84,6 @@ impl Cage {
     ///
     /// Why the kernel refuses. The process sees the machine's paths then.
     pub fn enter() -> Result<Self, String> {
-        close_strangers();
         let entered = make_namespace().and_then(|()| make_root());
         let hands = match entered {
             Ok(()) => Hands::start().map_err(|error| format!("cannot start a thread: {error}")),
@@ -316,8 +315,9 @@ fn place(path: &Path, kind: FileType) -> io::Result<OwnedFd> {
     Ok(open(path)?)
 }
 
-/// Closes what the server itself was started with and did not open, and bounds what a worker may open. Its own socket is standard input.
-fn close_strangers() {
+/// Closes what the server itself was started with and did not open, and bounds what a worker may open. To be called before this process
+/// opens anything: what it was given is its standard input.
+pub fn close_strangers() {
     // SAFETY: nothing of this process has opened a descriptor yet. A kernel that does not know the call leaves them open.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     for (resource, most) in [(Resource::Nofile, DESCRIPTORS), (Resource::Core, 0)] {

@@ -62,17 +62,27 @@ impl CodeCache {
     }
 
     /// What was compiled of a module with this source, if it was, or where to put it; `None`: it is not worth it.
-    pub fn find(&self, module: &str, source: &Source) -> Option<SourceCodeCacheInfo> {
+    pub fn find(&self, module: &str, source: Source) -> Option<SourceCodeCacheInfo> {
         let open = self.0.borrow();
-        let open = open.as_ref().filter(|_| source.length >= LEAST_SOURCE)?;
-        let entry = open
-            .old
-            .get(module)
-            .filter(|entry| entry.source == source.id() && crc32fast::hash(&entry.code) == entry.checksum);
+        let open = open.as_ref().filter(|_| source.length() >= LEAST_SOURCE)?;
+        let id = source.id();
         Some(SourceCodeCacheInfo {
-            hash: source.id(),
-            data: entry.map(|entry| entry.code.clone()),
+            hash: id,
+            data: open.find(module, id),
         })
+    }
+
+    /// JavaScript that was made of another language before, or is made now and kept. The first call of a compiler is dear, however
+    /// small the source.
+    pub fn made<E>(&self, module: &str, source: &str, make: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
+        let (module, id) = (format!("{module}#made"), Source::Bytes(source.as_bytes()).id());
+        let kept = self.0.borrow().as_ref().and_then(|open| open.find(&module, id));
+        if let Some(text) = kept.and_then(|text| String::from_utf8(text.into_owned()).ok()) {
+            return Ok(text);
+        }
+        let text = make()?;
+        self.put(&module, id, text.as_bytes());
+        Ok(text)
     }
 
     /// Takes what was compiled of a module.
@@ -106,38 +116,45 @@ impl CodeCache {
     }
 }
 
-/// What tells one source from another: its length and a checksum. Only the function itself could make two that are alike.
-pub struct Source {
-    length: usize,
-    checksum: u32,
+impl Open {
+    fn find(&self, module: &str, source: u64) -> Option<Cow<'static, [u8]>> {
+        let entry = self.old.get(module).filter(|entry| entry.source == source)?;
+        (crc32fast::hash(&entry.code) == entry.checksum).then(|| entry.code.clone())
+    }
 }
 
-impl Source {
-    /// Of UTF-8 or one byte a character.
-    pub fn of_bytes(text: &[u8]) -> Self {
-        Self {
-            length: text.len(),
-            checksum: crc32fast::hash(text),
+/// A module's source.
+pub enum Source<'a> {
+    /// UTF-8, or one byte a character.
+    Bytes(&'a [u8]),
+    /// UTF-16.
+    Units(&'a [u16]),
+}
+
+impl Source<'_> {
+    fn length(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Units(units) => units.len(),
         }
     }
 
-    /// Of UTF-16.
-    pub fn of_units(units: &[u16]) -> Self {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut bytes = Vec::with_capacity(8192);
-        for chunk in units.chunks(4096) {
-            bytes.clear();
-            bytes.extend(chunk.iter().flat_map(|unit| unit.to_le_bytes()));
-            hasher.update(&bytes);
-        }
-        Self {
-            length: units.len(),
-            checksum: hasher.finalize(),
-        }
-    }
-
+    /// What tells it from another: its length and a checksum. Only the function itself could make two that are alike.
     fn id(&self) -> u64 {
-        (self.length as u64) << 32 | u64::from(self.checksum)
+        let checksum = match self {
+            Self::Bytes(bytes) => crc32fast::hash(bytes),
+            Self::Units(units) => {
+                let mut hasher = crc32fast::Hasher::new();
+                let mut bytes = Vec::with_capacity(8192);
+                for chunk in units.chunks(4096) {
+                    bytes.clear();
+                    bytes.extend(chunk.iter().flat_map(|unit| unit.to_le_bytes()));
+                    hasher.update(&bytes);
+                }
+                hasher.finalize()
+            }
+        };
+        (self.length() as u64) << 32 | u64::from(checksum)
     }
 }
 
@@ -282,16 +299,16 @@ mod tests {
     #[test]
     fn code_is_given_for_the_same_source_and_checksum_only() {
         let text = "x".repeat(LEAST_SOURCE);
-        let source = Source::of_bytes(text.as_bytes());
+        let source = || Source::Bytes(text.as_bytes());
         let cache = CodeCache::default();
-        assert!(cache.find("a", &source).is_none(), "off");
+        assert!(cache.find("a", source()).is_none(), "off");
         let directory = tempfile::tempdir().unwrap();
         cache.open(directory.path());
-        assert!(cache.find("a", &source).unwrap().data.is_none());
-        assert!(cache.find("a", &Source::of_bytes(b"short")).is_none());
+        assert!(cache.find("a", source()).unwrap().data.is_none());
+        assert!(cache.find("a", Source::Bytes(b"short")).is_none());
         let write_one = |checksum| {
             let entry = Entry {
-                source: source.id(),
+                source: source().id(),
                 checksum,
                 code: Cow::Borrowed(b"code"),
             };
@@ -299,14 +316,32 @@ mod tests {
             cache.open(directory.path());
         };
         write_one(crc32fast::hash(b"code"));
-        assert_eq!(
-            cache.find("a", &source).unwrap().data.as_deref(),
-            Some(b"code".as_slice())
-        );
-        let other = Source::of_bytes("y".repeat(LEAST_SOURCE).as_bytes());
-        assert!(cache.find("a", &other).unwrap().data.is_none());
-        assert!(cache.find("b", &source).unwrap().data.is_none());
+        let found = cache.find("a", source()).unwrap();
+        assert_eq!(found.data.as_deref(), Some(b"code".as_slice()));
+        let other = "y".repeat(LEAST_SOURCE);
+        assert!(cache.find("a", Source::Bytes(other.as_bytes())).unwrap().data.is_none());
+        assert!(cache.find("b", source()).unwrap().data.is_none());
         write_one(crc32fast::hash(b"code") ^ 1);
-        assert!(cache.find("a", &source).unwrap().data.is_none());
+        assert!(cache.find("a", source()).unwrap().data.is_none());
+    }
+
+    #[test]
+    fn what_was_made_once_is_not_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let make = |cache: &CodeCache, source: &str, text: &str| {
+            cache.made("a.ts", source, || Ok::<_, ()>(text.to_owned())).unwrap()
+        };
+        let cache = CodeCache::default();
+        assert_eq!(make(&cache, "source", "one"), "one");
+        cache.open(directory.path());
+        assert_eq!(make(&cache, "source", "two"), "two");
+        {
+            let mut open = cache.0.borrow_mut();
+            let open = open.as_mut().unwrap();
+            write(directory.path(), &encode(&open.new));
+        }
+        cache.open(directory.path());
+        assert_eq!(make(&cache, "source", "three"), "two");
+        assert_eq!(make(&cache, "another", "four"), "four");
     }
 }

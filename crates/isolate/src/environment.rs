@@ -56,7 +56,7 @@ fn code_cache_of_scripts(cache: &Rc<CodeCache>) -> (FindCode, PutCode) {
     (
         Box::new(move |script, units| {
             // An error says that the script is not worth it.
-            find.find(script.as_str(), &Source::of_units(units))
+            find.find(script.as_str(), Source::Units(units))
                 .ok_or_else(|| JsErrorBox::generic("not cached"))
         }),
         Box::new(move |script, source, code| put.put(script.as_str(), source, code)),

@@ -224,8 +224,10 @@ impl ModuleLoader for Loader {
             let media_type = MediaType::from_specifier(&specifier);
             if is_typescript(media_type) && !is_in_node_modules(&path) {
                 let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
-                let code = strip_types(specifier.clone(), source.into(), media_type)?;
-                let cached = code_cache.find(specifier.as_str(), &Source::of_bytes(code.as_bytes()));
+                let code = code_cache.made(specifier.as_str(), &source, || {
+                    strip_types(specifier.clone(), source.as_str().into(), media_type)
+                })?;
+                let cached = code_cache.find(specifier.as_str(), Source::Bytes(code.as_bytes()));
                 return Ok(ModuleSource::new(
                     ModuleType::JavaScript,
                     ModuleSourceCode::String(code.into()),
@@ -269,7 +271,7 @@ impl ModuleLoader for Loader {
                 }
             };
             let cached = match module_type {
-                ModuleType::JavaScript => code_cache.find(specifier.as_str(), &Source::of_bytes(code.as_bytes())),
+                ModuleType::JavaScript => code_cache.find(specifier.as_str(), Source::Bytes(code.as_bytes())),
                 _ => None,
             };
             Ok(ModuleSource::new(module_type, code, &specifier, cached))
@@ -279,7 +281,7 @@ impl ModuleLoader for Loader {
     /// Of one of Deno's scripts, which are in the binary.
     fn get_code_cache(&self, specifier: &ModuleSpecifier, source: &str) -> Option<SourceCodeCacheInfo> {
         self.code_cache
-            .find(specifier.as_str(), &Source::of_bytes(source.as_bytes()))
+            .find(specifier.as_str(), Source::Bytes(source.as_bytes()))
     }
 
     fn code_cache_ready(

@@ -45,7 +45,7 @@ pub fn bound(bytes: u64) {
     let _ = QUOTA.set(Quota {
         bytes,
         mount,
-        sum: AtomicU64::new(measure(mount)),
+        sum: AtomicU64::new(files(&mut HashSet::new())),
         measuring: Mutex::new(()),
     });
 }
@@ -103,8 +103,7 @@ const STATX_MNT_ID: u32 = 0x1000;
 /// Bytes on the disk of all that is in `/tmp`, and of files that are open and in no directory any more.
 fn measure(mount: u64) -> u64 {
     let mut seen = HashSet::new();
-    let mut sum = 0;
-    tree(Path::new(TMP), &mut seen, &mut sum);
+    let mut sum = files(&mut seen);
     for descriptor in 3..DESCRIPTORS as i32 {
         if !matches!(place(descriptor), Some((true, at)) if at == mount) {
             continue;
@@ -121,6 +120,13 @@ fn measure(mount: u64) -> u64 {
             sum += found.st_blocks as u64 * 512;
         }
     }
+    sum
+}
+
+/// Bytes on the disk of all that is in `/tmp`, each file once.
+fn files(seen: &mut HashSet<u64>) -> u64 {
+    let mut sum = 0;
+    tree(Path::new(TMP), seen, &mut sum);
     sum
 }
 

@@ -19,6 +19,16 @@ use crate::memory;
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
 
+/// Tells the server which process this is: from now on it can end and reap it, whatever happens.
+pub fn announce(mut socket: &UnixStream) -> Result<(), String> {
+    let mut frame = Vec::new();
+    FromWorker::Born {
+        pid: std::process::id(),
+    }
+    .encode(&mut frame);
+    socket.write_all(&frame).map_err(|error| error.to_string())
+}
+
 /// Runs a worker over its socket until the server closes it.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
@@ -43,9 +53,7 @@ pub fn live(
 
     let _context = tokio.enter();
     environment.print_to(link.printer());
-    link.send(&FromWorker::Ready {
-        pid: std::process::id(),
-    })?;
+    link.send(&FromWorker::Ready)?;
     loop {
         match link.receive()? {
             None => return Ok(()),

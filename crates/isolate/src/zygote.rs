@@ -28,6 +28,7 @@ use crate::worker;
 /// own does not run.
 pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    crate::cage::close_strangers();
     let server = rustix::process::getppid();
     die_with(server)?;
     // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
@@ -47,6 +48,8 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
         if fork()?.is_none() {
             drop(orders);
             adopt(server)?;
+            let socket = std::os::unix::net::UnixStream::from(socket);
+            worker::announce(&socket)?;
             // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
             let cage = match Cage::enter() {
                 Err(refusal) if sandbox_required => return Err(refusal),
@@ -54,7 +57,6 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
             };
             die_with(server)?;
             reseed()?;
-            let socket = std::os::unix::net::UnixStream::from(socket);
             return worker::live(environment, cage, socket, Tickets::new(tickets));
         }
     }

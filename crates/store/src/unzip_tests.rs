@@ -317,7 +317,7 @@ fn sizes_that_lie_and_bombs_are_refused() {
             &[0, 0],
         )
     };
-    let mut masses = zip(&[small.clone()]);
+    let mut masses = zip(std::slice::from_ref(&small));
     let at = masses.len() - 14;
     // The record that ZIP64 has for the count of entries, with a million of them.
     let mut record = b"PK\x06\x06".to_vec();
@@ -330,10 +330,10 @@ fn sizes_that_lie_and_bombs_are_refused() {
     let many: Vec<Entry> = (0..65_000).map(|index| file(format!("f{index}"), "")).collect();
     let mut cut = zip(&[file("a", vec![7; 5000])]);
     cut.drain(100..200);
-    let fine = zip(&[small.clone()]);
+    let fine = zip(std::slice::from_ref(&small));
 
     all_are_refused(vec![
-        (zip(&[bomb.clone()]), too_large),
+        (zip(std::slice::from_ref(&bomb)), too_large),
         (
             zip(&[
                 half.clone(),

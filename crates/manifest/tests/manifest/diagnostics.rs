@@ -88,7 +88,7 @@ fn the_document() {
             2:1 error [layers] `layers` is not supported yet -> delete it
             3:1 error [provider] unknown key `provider` -> did you mean `defaults`?
             4:1 error [servise] unknown key `servise` -> did you mean `service`?
-            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`
+            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `sandbox`
         "#,
     );
 }
@@ -149,14 +149,13 @@ fn keys() {
         "#,
     );
     check_function(
-        "layers: []\nurl: {}\nprovisionedConcurrency: 1\nasync: {onFailure: x, onSuccess: x, deadLetter: x}\n",
+        "url: {}\nprovisionedConcurrency: 1\nasync: {onFailure: x, onSuccess: x, deadLetter: x}\n",
         r#"
-            4:5 error [layers] `layers` is not supported yet -> delete it
-            5:5 error [url] `url` is not supported yet -> delete it
-            6:5 error [provisionedConcurrency] `provisionedConcurrency` is not supported yet -> delete it
-            7:13 error [onFailure] `onFailure` is not supported yet -> delete it
-            7:27 error [onSuccess] `onSuccess` is not supported yet -> delete it
-            7:41 error [deadLetter] `deadLetter` is not supported yet -> delete it
+            4:5 error [url] `url` is not supported yet -> delete it
+            5:5 error [provisionedConcurrency] `provisionedConcurrency` is not supported yet -> delete it
+            6:13 error [onFailure] `onFailure` is not supported yet -> delete it
+            6:27 error [onSuccess] `onSuccess` is not supported yet -> delete it
+            6:41 error [deadLetter] `deadLetter` is not supported yet -> delete it
         "#,
     );
 }
@@ -191,7 +190,7 @@ fn variables() {
             5:12 error [${env:NOPE}] the environment variable `NOPE` is not set -> set it, or give a default: `${env:NOPE, 'default'}`
             5:28 error [${env:ALSO_NOPE}] the environment variable `ALSO_NOPE` is not set -> set it, or give a default: `${env:ALSO_NOPE, 'default'}`
             6:11 error [${secret:token}] `${secret:...}` is not supported yet -> use `${env:NAME}`
-            7:11 error [${self:custom.x}] `${self:custom.x}` is not a variable -> write `${env:NAME}` or `${env:NAME, 'default'}`, or `$${` for a plain `${`
+            7:11 error [${self:custom.x}] `${self:custom.x}` is not a variable -> write `${env:NAME}`, `${env:NAME, 'default'}` or `${dir}`, or `$${` for a plain `${`
             8:11 error [${HOST}] `${HOST}` is not a variable -> write `${env:HOST}`, or `$${HOST}` for the text itself
             9:11 error [${env:HOST] `${` is not closed -> add the `}`, or write `$${` for a plain `${`
             11:9 error [${env:NOPE}] the environment variable `NOPE` is not set -> set it, or give a default: `${env:NOPE, 'default'}`
@@ -212,9 +211,9 @@ fn functions() {
     check(
         "functions:\n  f:\n  a b: {code: f.js}\n  g: {timeout: 5}\n  h: [x]\n",
         r#"
-            2:3 error [f] function `f` has no `code` -> add `code:` with a directory, or a .js, .mjs, .cjs or .ts file
+            2:3 error [f] function `f` has no `code` -> add `code:` with a directory, a .zip, or a .js, .mjs, .cjs or .ts file
             3:3 error [a b] `a b` is not a function name -> use 1 to 64 letters, digits, `-` and `_`
-            4:3 error [g] function `g` has no `code` -> add `code:` with a directory, or a .js, .mjs, .cjs or .ts file
+            4:3 error [g] function `g` has no `code` -> add `code:` with a directory, a .zip, or a .js, .mjs, .cjs or .ts file
             5:6 error [[x]] expected a mapping, found a list -> write `key: value` lines
         "#,
     );
@@ -288,9 +287,8 @@ fn code_and_handler() {
         "functions:\n  f: {code: nope}\n  g: {code: pack.zip}\n  h: {code: f.py}\n  i: {code: ''}\n  j: {code: ./nope.mjs}\n",
         r#"
             2:13 warning [nope] there is no `nope` -> the path starts at the manifest's directory; it was looked for at `BASE/nope`
-            3:13 error [pack.zip] zip packages are not supported yet -> unpack it and give the directory
-            4:13 error [f.py] `f.py` is not a directory or a JavaScript file -> give a directory, or a .js, .mjs, .cjs or .ts file
-            5:13 error [''] `code` is empty -> give a directory, or a .js, .mjs, .cjs or .ts file
+            4:13 error [f.py] `f.py` is not a directory or a JavaScript file -> give a directory, a .zip, or a .js, .mjs, .cjs or .ts file
+            5:13 error [''] `code` is empty -> give a directory, a .zip, or a .js, .mjs, .cjs or .ts file
             6:13 warning [./nope.mjs] there is no `./nope.mjs` -> the path starts at the manifest's directory; it was looked for at `BASE/nope.mjs`
         "#,
     );
@@ -340,7 +338,7 @@ fn allow() {
     check(
         "defaults: {allow: {net: [\"a b\"]}}\nfunctions:\n  f:\n    code: f.js\n    allow:\n      raed: [.]\n      read: x\n      write: [5, '']\n      net: ['https://x.y/z', '*.x.y', '::1', '*']\n",
         r#"
-            1:26 error ["a b"] `a b` is not a host -> write `host`, `host:port`, or `"*"` for the whole network
+            1:26 error ["a b"] `a b` is not a host -> write `host`, `host:port`, a block of addresses as `10.0.0.0/8`, or `"*"` for the whole network
             6:7 error [raed] unknown key `raed` -> did you mean `read`?
             7:13 error [x] expected a list, found the text `x` -> begin each item with `- `, or write `[a, b]`
             8:15 error [5] expected text, found the number `5` -> put the value in quotes
@@ -496,18 +494,41 @@ fn two_sources_may_not_claim_one_resource() {
 #[test]
 fn one_mistake_hides_no_other() {
     check(
-        "service: yes\ndefaults: {timezone: Mars}\nfunctions:\n  a b:\n    code: pack.zip\n    timout: 3\n    env: {A: \"${env:NOPE}\"}\n    events:\n      - demo: {slot: 5}\n      - banana: x\nsources:\n  other: {lsten: x}\n",
+        "service: yes\ndefaults: {timezone: Mars}\nfunctions:\n  a b:\n    code: f.py\n    timout: 3\n    env: {A: \"${env:NOPE}\"}\n    events:\n      - demo: {slot: 5}\n      - banana: x\nsources:\n  other: {lsten: x}\n",
         r#"
             1:10 error [yes] `yes` is a boolean to some readers of YAML and text to others -> write true, or "yes" for the text
             2:22 error [Mars] `Mars` is not a time zone -> write an IANA name, as `Europe/Paris` or `UTC`
             4:3 error [a b] `a b` is not a function name -> use 1 to 64 letters, digits, `-` and `_`
-            5:11 error [pack.zip] zip packages are not supported yet -> unpack it and give the directory
+            5:11 error [f.py] `f.py` is not a directory or a JavaScript file -> give a directory, a .zip, or a .js, .mjs, .cjs or .ts file
             6:5 error [timout] unknown key `timout` -> did you mean `timeout`?
             7:11 error [A] `A` is not a name for an environment variable -> use two or more letters, digits and `_`, a letter first
             7:15 error [${env:NOPE}] the environment variable `NOPE` is not set -> set it, or give a default: `${env:NOPE, 'default'}`
             9:22 error [5] a slot is text
             10:9 error [banana] unknown trigger `banana` -> the kinds are `demo`, `other`
             12:18 error [x] unknown setting `lsten`
+        "#,
+    );
+}
+
+#[test]
+fn layers() {
+    check_function(
+        "layers: [dir, pack.zip, nope]\n",
+        r#"
+            4:29 warning [nope] there is no `nope` -> the path starts at the manifest's directory; it was looked for at `BASE/nope`
+        "#,
+    );
+    check_function(
+        "layers: [f.js, dir, dir]\n",
+        r#"
+            4:14 error [f.js] `f.js` is not a directory or a .zip -> a layer has packages in its `nodejs/node_modules`
+            4:25 error [dir] the layer `dir` is there twice -> name each layer once
+        "#,
+    );
+    check_function(
+        "layers: [dir, pack.zip, dir/lib, ., dir/.., ./dir/../dir/lib]\n",
+        r#"
+            4:49 error [./dir/../dir/lib] Cannot reference more than 5 layers.
         "#,
     );
 }
