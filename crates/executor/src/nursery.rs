@@ -117,6 +117,8 @@ impl Zygote {
             .args(arguments)
             .arg0("hikigane-worker")
             .env_clear()
+            // Lambda's time zone. To set it in each worker would cost more.
+            .env("TZ", ":UTC")
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

@@ -8,7 +8,7 @@ import { namespace } from "ext:runtime/namespace.js";
 import { RuntimeError } from "ext:runtime/report.js";
 
 const {
-  Error, NumberIsNaN, NumberParseInt, ObjectAssign, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes,
+  Error, NumberIsNaN, NumberParseInt, ObjectAssign, ObjectKeys, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes,
   StringPrototypeIndexOf, StringPrototypeLastIndexOf, StringPrototypeReplace, StringPrototypeReplaceAll, StringPrototypeSlice,
   StringPrototypeSplit, StringPrototypeStartsWith, SymbolFor,
 } = primordials;
@@ -144,6 +144,16 @@ function resolveAsNode(name, paths) {
       "Runtime.ImportModuleError",
       `Error: Cannot find module '${name}'\nRequire stack:\n- /var/runtime/index.mjs`,
     );
+  }
+}
+
+/** Takes what was loaded out of the caches of `require()`. */
+export function forgetModules() {
+  const { Module } = loadModule();
+  for (const cache of new SafeArrayIterator([Module._cache, Module._pathCache])) {
+    for (const name of new SafeArrayIterator(ObjectKeys(cache))) {
+      delete cache[name];
+    }
   }
 }
 

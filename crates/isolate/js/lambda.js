@@ -4,7 +4,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
 import { read } from "ext:runtime/foreign.js";
-import { findHandler } from "ext:runtime/handler.js";
+import { findHandler, forgetModules } from "ext:runtime/handler.js";
 import { complain, patchConsole, patchStreams, warn } from "ext:runtime/log.js";
 import { installNavigator } from "ext:runtime/navigator.js";
 import { initError, invokeError, RuntimeError, uncaughtException, unhandledRejection } from "ext:runtime/report.js";
@@ -12,7 +12,7 @@ import { beginStore, bufferedResponse, installAwslambda } from "ext:runtime/stre
 
 const {
   DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, ObjectKeys, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator,
-  SymbolFor,
+  SafeSet, SymbolFor,
 } = primordials;
 
 /** `{ handler, streaming, highWaterMark }` of the function. */
@@ -45,10 +45,42 @@ async function load(json) {
   }
 }
 
+/**
+ * Goes through what every function goes through, with a function of our own, and leaves nothing of it behind. The process that workers are
+ * copied from does it, so that they need not compile it.
+ */
+async function rehearse(json) {
+  const { env } = globalThis.process;
+  const before = new SafeSet(ObjectKeys(env));
+  for (const settings of new SafeArrayIterator(JSONParse(json))) {
+    await load(JSONStringify(settings));
+    for (let n = 0; n < 3; n++) {
+      await invoke(`{"n":${n}}`, "00000000-0000-0000-0000-000000000000", "arn", 0, "", "");
+    }
+    forgetModules();
+  }
+  for (const name of new SafeArrayIterator(ObjectKeys(env))) {
+    if (!before.has(name)) {
+      delete env[name];
+    }
+  }
+  for (const name of new SafeArrayIterator(["awslambda", "navigator", "Navigator", SymbolFor("aws.lambda.runtime.requestId")])) {
+    delete globalThis[name];
+  }
+  target = undefined;
+  environment.settings = undefined;
+  environment.node = 0;
+  environment.requestId = undefined;
+}
+
 /** Environment, version and working directory of the function's own Node.js. */
 function becomeNode(process, settings) {
+  const { env } = process;
   for (const name of new SafeArrayIterator(ObjectKeys(settings.env))) {
-    process.env[name] = settings.env[name];
+    // To set the time zone costs more than to look whether it is set.
+    if (name !== "TZ" || env.TZ !== settings.env.TZ) {
+      env[name] = settings.env[name];
+    }
   }
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
@@ -323,4 +355,4 @@ function drained() {
   return end !== undefined;
 }
 
-export { drained, invoke, load, uncaughtException, unhandledRejection };
+export { drained, invoke, load, rehearse, uncaughtException, unhandledRejection };

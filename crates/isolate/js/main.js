@@ -45,7 +45,6 @@ core.setHandledPromiseRejectionHandler((promise, reason) => {
 
 /** Finishes the realm in a worker. Called once, before anything of a function is known. */
 function start() {
-  performance.setTimeOrigin();
   core.setWasmStreamingCallback((source, rid) => fetchModule().handleWasmStreaming(source, rid));
   core.setReportExceptionCallback((error) => {
     noteException(error);
@@ -76,9 +75,15 @@ function start() {
   delete globalThis.hikigane;
 }
 
+/** Loads a function. Its time begins now: the realm may be a copy of one that is older. */
+function load(json) {
+  performance.setTimeOrigin();
+  return lambda.load(json);
+}
+
 ObjectDefineProperty(globalThis, "hikigane", {
   __proto__: null,
   configurable: true,
   enumerable: false,
-  value: { __proto__: null, start, ...lambda },
+  value: { __proto__: null, start, ...lambda, load },
 });

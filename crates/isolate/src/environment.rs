@@ -18,6 +18,7 @@ use crate::code_cache::{CodeCache, Source};
 use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
+use crate::rehearsal::Rehearsal;
 use crate::scope::Scope;
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
 
@@ -32,6 +33,7 @@ pub struct JsEnvironment {
 }
 
 struct Entry {
+    rehearse: v8::Global<v8::Function>,
     load: v8::Global<v8::Function>,
     invoke: v8::Global<v8::Function>,
     drained: v8::Global<v8::Function>,
@@ -181,6 +183,7 @@ impl JsEnvironment {
             };
             let start = function("start")?;
             let entry = Entry {
+                rehearse: function("rehearse")?,
                 load: function("load")?,
                 invoke: function("invoke")?,
                 drained: function("drained")?,
@@ -252,6 +255,29 @@ impl JsEnvironment {
             reusable: false,
             ..failure
         })
+    }
+
+    /// Goes through everything up to the answer of a function, so that copies of this process need not compile it. Must be called inside a
+    /// tokio runtime.
+    pub async fn rehearse(&mut self) -> Result<(), String> {
+        let rehearsal = Rehearsal::new().map_err(|error| error.to_string())?;
+        let functions = rehearsal.functions();
+        let permissions = crate::permissions::of(&functions[0])?;
+        self.loader.set_scope(&functions[0], &[], permissions.clone());
+        let state = self.runtime.op_state();
+        state.borrow_mut().put::<PermissionsContainer>(permissions);
+        let json = serde_json::to_string(&functions).map_err(|error| error.to_string())?;
+        let step = self.call(&self.entry.rehearse.clone(), |scope, arguments| {
+            arguments.push(text(scope, json.as_bytes()))
+        });
+        let result = self.finish(step).await;
+        state
+            .borrow_mut()
+            .put::<PermissionsContainer>(crate::permissions::none());
+        self.loader.clear_scope();
+        std::env::set_current_dir("/").map_err(|error| error.to_string())?;
+        let failed = |failure: Failure| String::from_utf8_lossy(&failure.json).into_owned();
+        result.map(drop).map_err(failed)
     }
 
     /// Keeps what V8 has compiled since, for the next environment of the function. To be called when no one waits.

@@ -16,6 +16,7 @@ mod mounts;
 mod net;
 mod permissions;
 mod quota;
+mod rehearsal;
 mod require;
 mod sandbox;
 mod scope;

@@ -139,6 +139,14 @@ impl Loader {
             .replace(Scope::of(self.files.clone(), init, changing, permissions));
     }
 
+    /// Forgets the function and what was found of it.
+    pub fn clear_scope(&self) {
+        self.scope.replace(Scope::none(self.files.clone()));
+        self.files.freeze(Vec::new(), Vec::new());
+        PackageJsonThreadLocalCache::clear();
+        NodeResolutionThreadLocalCache::clear();
+    }
+
     /// Resolves by Node.js's rules; a package that the importing module does not find may be in NODE_PATH: AWS's runtimes look for ES
     /// modules of layers there, too (AWS Compute Blog, "Node.js 18.x runtime now available in AWS Lambda").
     fn find(&self, specifier: &str, referrer: &Url) -> Result<Url, JsErrorBox> {

@@ -39,6 +39,7 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let platform = v8::new_single_threaded_default_platform(false).make_shared();
     JsRuntime::init_platform(Some(platform.clone()));
     let mut environment = JsEnvironment::new(platform)?;
+    rehearse(&mut environment)?;
     environment.settle();
     keep_memory_on_fork().map_err(|error| text("memory cannot be kept for copies", &error))?;
     loop {
@@ -59,6 +60,22 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
             reseed()?;
             return worker::live(environment, cage, socket, Tickets::new(tickets));
         }
+    }
+}
+
+/// Goes through a function's life once. Leaves no thread: a process with threads cannot be forked.
+fn rehearse(environment: &mut JsEnvironment) -> Result<(), String> {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let rehearsed = tokio.block_on(environment.rehearse());
+    drop(tokio);
+    rehearsed.map_err(|error| format!("the rehearsal failed: {error}"))?;
+    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(1) => Ok(()),
+        Ok(threads) => Err(format!("{threads} threads are left after the rehearsal")),
+        Err(error) => Err(format!("threads cannot be counted: {error}")),
     }
 }
 

@@ -1,0 +1,73 @@
+//! What the zygote goes through before it is copied, so that no copy has to: everything up to the answer of a function, once.
+
+use std::path::PathBuf;
+
+use hikigane_executor::WorkerInit;
+use hikigane_model::LogFormat;
+
+/// Small functions of our own in a directory of their own, which is removed with them.
+pub struct Rehearsal {
+    directory: PathBuf,
+}
+
+const FILES: &[(&str, &str)] = &[
+    // Nobody looks for one in the directories above.
+    ("package.json", "{}"),
+    (
+        "script.js",
+        "exports.handler = async (event, context) => { console.log('rehearsal', event, context.awsRequestId); return { event }; };",
+    ),
+    (
+        "module.mjs",
+        "export const handler = async (event, context) => { console.log('rehearsal', event, context.awsRequestId); return { event }; };",
+    ),
+];
+
+impl Rehearsal {
+    /// Writes the functions below the system's directory for temporary files.
+    pub fn new() -> std::io::Result<Self> {
+        let directory = std::env::temp_dir().join(format!("hikigane-rehearsal-{}", std::process::id()));
+        std::fs::create_dir(&directory)?;
+        let rehearsal = Self { directory };
+        for (name, text) in FILES {
+            std::fs::write(rehearsal.directory.join(name), text)?;
+        }
+        Ok(rehearsal)
+    }
+
+    /// The functions: both kinds of module, with and without callbacks.
+    pub fn functions(&self) -> Vec<WorkerInit> {
+        [("script.handler", 22), ("module.handler", 22), ("module.handler", 24)]
+            .map(|(handler, node_major)| self.function(handler, node_major))
+            .into()
+    }
+
+    fn function(&self, handler: &str, node_major: u32) -> WorkerInit {
+        WorkerInit {
+            function: "rehearsal".into(),
+            version: "$LATEST".into(),
+            root: self.directory.clone(),
+            layers: None,
+            handler: handler.into(),
+            node_major,
+            memory_mb: 128,
+            env: [("HIKIGANE_REHEARSAL".to_owned(), "1".to_owned())].into(),
+            read: Vec::new(),
+            write: Vec::new(),
+            net: Vec::new(),
+            tmp: self.directory.clone(),
+            tmp_mb: 512,
+            endpoint: None,
+            log_group: String::new(),
+            log_stream: String::new(),
+            log_format: LogFormat::Text,
+            code_cache: None,
+        }
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
