@@ -125,7 +125,7 @@ fn endless_loops_are_ended_by_the_timeout() {
 fn endless_microtasks_are_ended_by_the_timeout() {
     all_time_out(&[
         "for (;;) { await null; }",
-        "const again = () => Promise.resolve().then(again); await again();",
+        "const again = () => { Promise.resolve().then(again); }; again(); await new Promise(() => {});",
         "const again = () => process.nextTick(again); again(); await new Promise(() => {});",
     ]);
 }

@@ -31,6 +31,7 @@ struct Entry {
     load: v8::Global<v8::Function>,
     invoke: v8::Global<v8::Function>,
     drained: v8::Global<v8::Function>,
+    rest: v8::Global<v8::Function>,
     uncaught: v8::Global<v8::Function>,
 }
 
@@ -154,6 +155,7 @@ impl JsEnvironment {
                 load: function("load")?,
                 invoke: function("invoke")?,
                 drained: function("drained")?,
+                rest: function("rest")?,
                 uncaught: function("uncaughtException")?,
             };
             let this = v8::undefined(scope).into();
@@ -258,8 +260,8 @@ impl JsEnvironment {
     /// Drives the event loop until the call is over.
     async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
         let promise = match step {
-            Step::Returned(bytes) => return self.checked(Ok(bytes)),
-            Step::Threw(json) => return self.checked(Err(json)),
+            Step::Returned(bytes) => return self.answered(Ok(bytes)).await,
+            Step::Threw(json) => return self.answered(Err(json)).await,
             Step::Pending(promise) => promise,
         };
         loop {
@@ -279,8 +281,8 @@ impl JsEnvironment {
             })
             .await;
             match turn {
-                Turn::Settled(Step::Returned(bytes)) => return self.checked(Ok(bytes)),
-                Turn::Settled(Step::Threw(json)) => return self.checked(Err(json)),
+                Turn::Settled(Step::Returned(bytes)) => return self.answered(Ok(bytes)).await,
+                Turn::Settled(Step::Threw(json)) => return self.answered(Err(json)).await,
                 Turn::Settled(Step::Pending(_)) => {}
                 Turn::Rejected => return self.checked(Err(Bytes::new())),
                 Turn::Uncaught(error) => {
@@ -297,6 +299,25 @@ impl JsEnvironment {
                 }
             }
         }
+    }
+
+    /// An answer counts when what the handler left to be done at once is done, and has not failed. Without this, the next invocation
+    /// would be told of the failure.
+    async fn answered(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
+        let rest = self.entry.rest.clone();
+        let in_order = matches!(self.call(&rest, |_, _| ()), Step::Returned(thrown) if thrown.as_ref() == b"false");
+        if !in_order {
+            let polled = std::future::poll_fn(|cx| {
+                Poll::Ready(self.runtime.poll_event_loop(cx, PollEventLoopOptions::default()))
+            });
+            if let Poll::Ready(Err(error)) = polled.await {
+                return Err(Failure {
+                    json: self.uncaught(error),
+                    reusable: false,
+                });
+            }
+        }
+        self.checked(result)
     }
 
     /// A result stands only if nothing was rejected unnoticed meanwhile.
