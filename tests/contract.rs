@@ -506,12 +506,6 @@ fn errors_are_told_as_the_client_of_their_nodejs_tells_them() {
             "Unable to stringify response body",
         ),
         (
-            "n22",
-            "return new Promise(() => {})",
-            "Runtime.NodeJsExit",
-            "Runtime exited without providing a reason",
-        ),
-        (
             "n24",
             "return new Promise(() => {})",
             "Runtime.NodeJsExit",
@@ -596,6 +590,63 @@ fn whatever_is_thrown_outside_of_a_promise_is_told_as_what_it_is() {
         (&json!("TypeError: alone"), &json!("TypeError"), &json!("E")),
         "{details}"
     );
+}
+
+#[test]
+fn what_a_handler_leaves_behind_is_told_with_its_own_invocation() {
+    let code = "let count = 0;\n\
+        exports.handler = async (event) => { count += 1; new Function(event.js ?? '')(); return count; };";
+    for node in [22, 24] {
+        let settings = format!("handler: index.handler, runtime: nodejs{node}.x");
+        let (_project, server) = serve(&[("f", &settings, &[("index.js", code)])]);
+        for (body, kind, message) in [
+            (
+                "(async () => { throw new Error('alone'); })()",
+                "Runtime.UnhandledPromiseRejection",
+                "Error: alone",
+            ),
+            ("Promise.reject(7)", "Runtime.UnhandledPromiseRejection", "7"),
+            (
+                "process.nextTick(() => { throw new RangeError('tick'); })",
+                "RangeError",
+                "tick",
+            ),
+            (
+                "queueMicrotask(() => { throw new TypeError('micro'); })",
+                "TypeError",
+                "micro",
+            ),
+        ] {
+            assert_eq!(call(&server, "f", &json!({})), 1, "before {body}");
+            let found = fail(&server, "f", &js(body));
+            assert_eq!(
+                (found.0.as_str(), found.1.as_str()),
+                (kind, message),
+                "{body} on {node}"
+            );
+        }
+        // What is handled in time, or runs without failing, is nothing.
+        for (body, count) in [
+            ("const p = Promise.reject(1); p.catch(() => {})", 1),
+            (
+                "const p = Promise.reject(1); process.nextTick(() => p.catch(() => {}))",
+                2,
+            ),
+            ("process.nextTick(() => console.log('ticked'))", 3),
+        ] {
+            let (answer, log) = invoke_logged(server.endpoint(), "f", &js(body).to_string());
+            assert_eq!(value_of(&answer), count, "{body} on {node}: {log}");
+            assert_eq!(log.contains("ticked"), body.contains("ticked"), "{log}");
+        }
+    }
+    // A promise that is never settled is an answer only of a function that is not async, and has callbacks.
+    let (_project, server) = probes(&[20, 22]);
+    for function in ["n20", "n22"] {
+        assert_eq!(
+            call(&server, function, &js("return new Promise(() => {})")),
+            json!(null)
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ import { read } from "ext:runtime/foreign.js";
 import { findHandler, forgetModules } from "ext:runtime/handler.js";
 import { complain, patchConsole, patchStreams, warn } from "ext:runtime/log.js";
 import { installNavigator } from "ext:runtime/navigator.js";
-import { initError, invokeError, RuntimeError, uncaughtException, unhandledRejection } from "ext:runtime/report.js";
+import {
+  forgetException, hasException, initError, invokeError, RuntimeError, uncaughtException, unhandledRejection,
+} from "ext:runtime/report.js";
 import { beginStore, bufferedResponse, installAwslambda } from "ext:runtime/streaming.js";
 
 const {
@@ -112,6 +114,7 @@ function becomeNode(process, settings) {
 function invoke(payload, id, arn, deadline, clientContext, trace) {
   environment.requestId = id;
   onDrained = undefined;
+  forgetException();
   if (trace !== shownTrace) {
     showTrace(trace);
   }
@@ -287,8 +290,9 @@ function withCallback(event, describe) {
           }
         };
         whenSettled(returned, fulfilled, (error) => rejected(isModern() ? error : error ?? "handled"));
-      } else if (!finished) {
-        // A handler that returns without a promise and never calls back has answered null when nothing is left to do.
+      }
+      // A handler that never answers has answered null when nothing is left to do. Of an async function, that is an error.
+      if (!finished && onDrained === undefined && !core.isAsyncFunction(target.handler)) {
         onDrained = () => succeed(null);
       }
     } catch (error) {
@@ -347,6 +351,15 @@ function stream(event, context) {
   });
 }
 
+/**
+ * Runs what Node.js runs before it waits again: ticks, and what handles rejections that nobody has handled. They belong to the invocation
+ * that made them. Returns whether something was thrown meanwhile.
+ */
+function rest() {
+  core.__drainNextTickAndMacrotasks();
+  return hasException();
+}
+
 /** The event loop is empty and the invocation is not over. Returns whether this ends it. */
 function drained() {
   const end = onDrained;
@@ -355,4 +368,4 @@ function drained() {
   return end !== undefined;
 }
 
-export { drained, invoke, load, rehearse, uncaughtException, unhandledRejection };
+export { drained, invoke, load, rehearse, rest, uncaughtException, unhandledRejection };

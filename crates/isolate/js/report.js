@@ -101,6 +101,12 @@ export function noteException(error) {
   thrown = { __proto__: null, error };
 }
 
+export const hasException = () => thrown !== undefined;
+
+export function forgetException() {
+  thrown = undefined;
+}
+
 /** Lambda's error JSON for an exception outside the handler's own promise. `fallback`: the error as the event loop saw it. */
 export function uncaughtException(fallback) {
   const error = thrown === undefined ? fallback : thrown.error;

@@ -37,6 +37,7 @@ struct Entry {
     load: v8::Global<v8::Function>,
     invoke: v8::Global<v8::Function>,
     drained: v8::Global<v8::Function>,
+    rest: v8::Global<v8::Function>,
     uncaught: v8::Global<v8::Function>,
 }
 
@@ -187,6 +188,7 @@ impl JsEnvironment {
                 load: function("load")?,
                 invoke: function("invoke")?,
                 drained: function("drained")?,
+                rest: function("rest")?,
                 uncaught: function("uncaughtException")?,
             };
             let this = v8::undefined(scope).into();
@@ -328,8 +330,8 @@ impl JsEnvironment {
     /// The result of a call that is over: JSON text. A handler whose promise is still pending has not ended in order.
     pub fn end(&mut self, step: Step) -> Result<Bytes, Failure> {
         match step {
-            Step::Returned(bytes) => self.checked(Ok(bytes)),
-            Step::Threw(json) => self.checked(Err(json)),
+            Step::Returned(bytes) => self.answered(Ok(bytes)),
+            Step::Threw(json) => self.answered(Err(json)),
             Step::Pending(_) => {
                 // What the runtime client reports when Node.js exits with the handler's promise still pending.
                 let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
@@ -373,6 +375,24 @@ impl JsEnvironment {
                 Turn::Drained => return self.end(Step::Pending(promise)),
             }
         }
+    }
+
+    /// An answer counts when what the handler left to be done at once is done, and has not failed. Without this, the next invocation
+    /// would be told of the failure.
+    fn answered(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
+        let rest = self.entry.rest.clone();
+        let in_order = matches!(self.call(&rest, |_, _| ()), Step::Returned(thrown) if thrown.as_ref() == b"false");
+        if !in_order {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let polled = self.runtime.poll_event_loop(&mut cx, PollEventLoopOptions::default());
+            if let Poll::Ready(Err(error)) = polled {
+                return Err(Failure {
+                    json: self.uncaught(error),
+                    reusable: false,
+                });
+            }
+        }
+        self.checked(result)
     }
 
     /// A result stands only if nothing was rejected unnoticed meanwhile.
