@@ -317,7 +317,7 @@ fn a_user_without_privileges_has_the_same_cage() {
 
 #[test]
 fn where_the_kernel_refuses_namespaces_functions_run_at_their_real_paths_and_nothing_else_opens() {
-    let project = project_of(&[("probe", "handler: index.handler", &[("index.js", PROBE)])]);
+    let project = project_of(&[("probe", "handler: index.handler, timeout: 20s", &[("index.js", PROBE)])]);
     project.write("secret.txt", "sesame");
     let Some(server) = up_by(&project, NO_NAMESPACES) else {
         return;
@@ -330,6 +330,8 @@ fn where_the_kernel_refuses_namespaces_functions_run_at_their_real_paths_and_not
     );
     let tmp = "const file = require('os').tmpdir() + '/x'; require('fs').writeFileSync(file, 'mine'); return require('fs').readFileSync(file, 'utf8')";
     assert_eq!(probe(&server, "probe", tmp), json!({"value": "mine"}));
+    let full = "const fs = require('fs'); const f = fs.openSync(require('os').tmpdir() + '/full', 'w'); const b = Buffer.alloc(1 << 24); for (let i = 0; i < 40; i += 1) fs.writeSync(f, b)";
+    assert_eq!(probe(&server, "probe", full)["refused"], "ENOSPC");
     for path in [project.join("secret.txt"), "/etc/passwd".into()] {
         let refused = probe(
             &server,

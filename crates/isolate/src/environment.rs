@@ -222,9 +222,12 @@ impl JsEnvironment {
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
         let changing = Scope::changing(init);
+        let caged = cage.is_some();
         if let Some(cage) = cage {
             cage.furnish(init).map_err(|error| closed(&error))?;
-            crate::quota::bound(u64::from(init.tmp_mb) * 1024 * 1024);
+        }
+        if caged || init.write.is_empty() {
+            crate::quota::bound(&init.tmp, u64::from(init.tmp_mb) * 1024 * 1024);
         }
         crate::cage::name_directories(init);
         let init = &*init;

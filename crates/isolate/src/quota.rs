@@ -11,14 +11,13 @@
 use std::collections::HashSet;
 use std::ffi::c_void;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use crate::cage::TMP;
-
-/// The quota; unset in the server, and where the worker has no file tree of its own.
+/// The quota; unset in the server.
 static QUOTA: OnceLock<Quota> = OnceLock::new();
 
 /// The most descriptors a worker may have (recorded from AWS: 1,024).
@@ -26,7 +25,8 @@ pub const DESCRIPTORS: u64 = 1024;
 
 struct Quota {
     bytes: u64,
-    /// The mount of `/tmp`: tells its files from those of other directories on the same disk.
+    directory: PathBuf,
+    /// The mount that it was opened through. In a cage, `/tmp` is one of its own; without, no other file that may be written must be on it.
     mount: u64,
     /// At least what it holds.
     sum: AtomicU64,
@@ -34,20 +34,21 @@ struct Quota {
     measuring: Mutex<()>,
 }
 
-/// Bounds `/tmp` to this many bytes, for good. What an earlier environment left there counts.
-pub fn bound(bytes: u64) {
-    let Some((_, mount)) = fs::File::open(TMP)
-        .ok()
-        .and_then(|directory| place(std::os::fd::AsRawFd::as_raw_fd(&directory)))
-    else {
+/// Bounds the function's `/tmp`, which is `directory`, to this many bytes, for good. What an earlier environment left there counts.
+pub fn bound(directory: &Path, bytes: u64) {
+    let opened = fs::File::open(directory).ok();
+    let Some((_, mount)) = opened.and_then(|directory| place(directory.as_raw_fd())) else {
         return;
     };
-    let _ = QUOTA.set(Quota {
+    let quota = Quota {
         bytes,
+        directory: directory.to_owned(),
         mount,
-        sum: AtomicU64::new(files(&mut HashSet::new())),
+        sum: AtomicU64::new(0),
         measuring: Mutex::new(()),
-    });
+    };
+    quota.sum.store(quota.files(&mut HashSet::new()), Ordering::Relaxed);
+    let _ = QUOTA.set(quota);
 }
 
 impl Quota {
@@ -57,10 +58,40 @@ impl Quota {
             return true;
         }
         let _one = self.measuring.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let held = measure(self.mount);
+        let held = self.measure();
         let fits = held + size <= self.bytes;
         self.sum.store(if fits { held + size } else { held }, Ordering::Relaxed);
         fits
+    }
+
+    /// Bytes on the disk of all that is in `/tmp`, and of files that are open and in no directory any more.
+    fn measure(&self) -> u64 {
+        let mut seen = HashSet::new();
+        let mut sum = self.files(&mut seen);
+        for descriptor in 3..DESCRIPTORS as i32 {
+            if !matches!(place(descriptor), Some((true, at)) if at == self.mount) {
+                continue;
+            }
+            let mut found = std::mem::MaybeUninit::<libc::stat>::zeroed();
+            // SAFETY: the kernel writes one whole struct, which is valid when zeroed, too.
+            let found = unsafe {
+                if libc::fstat(descriptor, found.as_mut_ptr()) != 0 {
+                    continue;
+                }
+                found.assume_init()
+            };
+            if found.st_nlink == 0 && seen.insert(found.st_ino) {
+                sum += found.st_blocks as u64 * 512;
+            }
+        }
+        sum
+    }
+
+    /// Bytes on the disk of all that is in `/tmp`, each file once.
+    fn files(&self, seen: &mut HashSet<u64>) -> u64 {
+        let mut sum = 0;
+        tree(&self.directory, seen, &mut sum);
+        sum
     }
 }
 
@@ -99,36 +130,6 @@ fn place(descriptor: i32) -> Option<(bool, u64)> {
 
 /// `STATX_MNT_ID` (linux/stat.h).
 const STATX_MNT_ID: u32 = 0x1000;
-
-/// Bytes on the disk of all that is in `/tmp`, and of files that are open and in no directory any more.
-fn measure(mount: u64) -> u64 {
-    let mut seen = HashSet::new();
-    let mut sum = files(&mut seen);
-    for descriptor in 3..DESCRIPTORS as i32 {
-        if !matches!(place(descriptor), Some((true, at)) if at == mount) {
-            continue;
-        }
-        let mut found = std::mem::MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: the kernel writes one whole struct, which is valid when zeroed, too.
-        let found = unsafe {
-            if libc::fstat(descriptor, found.as_mut_ptr()) != 0 {
-                continue;
-            }
-            found.assume_init()
-        };
-        if found.st_nlink == 0 && seen.insert(found.st_ino) {
-            sum += found.st_blocks as u64 * 512;
-        }
-    }
-    sum
-}
-
-/// Bytes on the disk of all that is in `/tmp`, each file once.
-fn files(seen: &mut HashSet<u64>) -> u64 {
-    let mut sum = 0;
-    tree(Path::new(TMP), seen, &mut sum);
-    sum
-}
 
 fn tree(path: &Path, seen: &mut HashSet<u64>, sum: &mut u64) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {

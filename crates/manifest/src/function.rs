@@ -16,6 +16,8 @@ use crate::variables;
 const RUNTIME: &str = "nodejs22.x";
 /// The newest runtime that AWS Lambda had when this was written.
 const NEWEST_NODE: u32 = 24;
+/// What a function sees of its own (AWS documentation, "Lambda execution environment"): nothing of the machine can be shown over it.
+const FUNCTIONS_OWN: [&str; 3] = ["/var/task", "/opt", "/tmp"];
 /// The longest description (the `Description` shape of AWS's Lambda model).
 const DESCRIPTION: usize = 256;
 
@@ -207,10 +209,16 @@ fn check_allow(allow: &Allow, problems: &mut Problems) {
         .into_iter()
         .filter_map(Setting::value)
         .flat_map(|list| &list.0);
-    for path in paths.filter(|path| path.value.is_empty()) {
-        problems
-            .error(path.span, "the path is empty")
-            .help("write `.` for the manifest's directory");
+    for path in paths {
+        if path.value.is_empty() {
+            problems
+                .error(path.span, "the path is empty")
+                .help("write `.` for the manifest's directory");
+        } else if FUNCTIONS_OWN.iter().any(|own| Path::new(own).starts_with(&path.value)) {
+            problems
+                .error(path.span, format!("{} holds what is the function's own", quote(&path.value)))
+                .help("a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them");
+        }
     }
     for host in allow.net.value().into_iter().flat_map(|list| &list.0) {
         if let Err(help) = check_host(&host.value) {

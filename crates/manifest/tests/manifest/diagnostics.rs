@@ -532,3 +532,16 @@ fn layers() {
         "#,
     );
 }
+
+#[test]
+fn nothing_is_allowed_over_what_is_the_functions_own() {
+    check_function(
+        "allow: {read: [/, /var, /opt/app], write: [/tmp, /tmp/shared, /var/task/]}\n",
+        r#"
+            4:20 error [/] `/` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+            4:23 error [/var] `/var` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+            4:48 error [/tmp] `/tmp` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+            4:67 error [/var/task/] `/var/task/` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+        "#,
+    );
+}
