@@ -41,10 +41,15 @@ async function load(json) {
     patchConsole(globalThis.console, settings.env.AWS_LAMBDA_LOG_LEVEL);
     patchStreams(globalThis.process);
     installAwslambda(globalThis, settings.env);
-    target = await findHandler(settings.handler);
+    target = settings.handler === "" ? { handler: practise } : await findHandler(settings.handler);
   } catch (error) {
     throw initError(error);
   }
+}
+
+/** What a rehearsal without code runs. */
+async function practise(event) {
+  return event;
 }
 
 /**

@@ -20,6 +20,7 @@ use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
 use crate::rehearsal::Rehearsal;
 use crate::scope::Scope;
+use crate::seccomp::Filters;
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
@@ -213,7 +214,7 @@ impl JsEnvironment {
     }
 
     /// Becomes the environment of one function: limits, files, permissions, code.
-    pub async fn load(&mut self, init: &mut WorkerInit, cage: Option<Cage>) -> Result<(), Failure> {
+    pub async fn load(&mut self, init: &mut WorkerInit, cage: Option<Cage>, filters: &Filters) -> Result<(), Failure> {
         let closed = |error: &dyn std::fmt::Display| Failure {
             json: error_json("Runtime.InitError", &error.to_string()),
             reusable: false,
@@ -247,7 +248,7 @@ impl JsEnvironment {
         // Running a function in a cage that does not close would be worse than not running it.
         crate::sandbox::restrict(init).map_err(|error| closed(&error))?;
         crate::net::confine(&init.net, init.endpoint);
-        crate::seccomp::restrict(!init.net.is_empty()).map_err(|error| closed(&error))?;
+        filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))?;
 
         let json = serde_json::to_string(init).map_err(|error| Failure {
             json: error_json("Runtime.Unknown", &error.to_string()),
@@ -266,12 +267,23 @@ impl JsEnvironment {
     /// tokio runtime.
     pub async fn rehearse(&mut self) -> Result<(), String> {
         let rehearsal = Rehearsal::new().map_err(|error| error.to_string())?;
-        let functions = rehearsal.functions();
-        let permissions = crate::permissions::of(&functions[0])?;
-        self.loader.set_scope(&functions[0], &[], permissions.clone());
+        self.go_through(&rehearsal.functions()).await
+    }
+
+    /// Does so without code to load: in a copy, to have the pages that every function writes to.
+    pub async fn practise(&mut self) -> Result<(), String> {
+        self.go_through(&Rehearsal::without_code()).await
+    }
+
+    async fn go_through(&mut self, functions: &[WorkerInit]) -> Result<(), String> {
+        let Some(first) = functions.first() else {
+            return Ok(());
+        };
+        let permissions = crate::permissions::of(first)?;
+        self.loader.set_scope(first, &[], permissions.clone());
         let state = self.runtime.op_state();
         state.borrow_mut().put::<PermissionsContainer>(permissions);
-        let json = serde_json::to_string(&functions).map_err(|error| error.to_string())?;
+        let json = serde_json::to_string(functions).map_err(|error| error.to_string())?;
         let step = self.call(&self.entry.rehearse.clone(), |scope, arguments| {
             arguments.push(text(scope, json.as_bytes()))
         });

@@ -1,6 +1,6 @@
 //! What the zygote goes through before it is copied, so that no copy has to: everything up to the answer of a function, once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hikigane_executor::WorkerInit;
 use hikigane_model::LogFormat;
@@ -38,31 +38,39 @@ impl Rehearsal {
     /// The functions: both kinds of module, with and without callbacks.
     pub fn functions(&self) -> Vec<WorkerInit> {
         [("script.handler", 22), ("module.handler", 22), ("module.handler", 24)]
-            .map(|(handler, node_major)| self.function(handler, node_major))
+            .map(|(handler, node_major)| function(&self.directory, handler, node_major))
             .into()
     }
 
-    fn function(&self, handler: &str, node_major: u32) -> WorkerInit {
-        WorkerInit {
-            function: "rehearsal".into(),
-            version: "$LATEST".into(),
-            root: self.directory.clone(),
-            layers: None,
-            handler: handler.into(),
-            node_major,
-            memory_mb: 128,
-            env: [("HIKIGANE_REHEARSAL".to_owned(), "1".to_owned())].into(),
-            read: Vec::new(),
-            write: Vec::new(),
-            net: Vec::new(),
-            tmp: self.directory.clone(),
-            tmp_mb: 512,
-            endpoint: None,
-            log_group: String::new(),
-            log_stream: String::new(),
-            log_format: LogFormat::Text,
-            code_cache: None,
-        }
+    /// A function that is not loaded from anywhere.
+    pub fn without_code() -> Vec<WorkerInit> {
+        vec![function(Path::new("/"), "", 22)]
+    }
+}
+
+fn function(root: &Path, handler: &str, node_major: u32) -> WorkerInit {
+    WorkerInit {
+        function: "rehearsal".into(),
+        version: "$LATEST".into(),
+        root: root.to_owned(),
+        layers: None,
+        handler: handler.into(),
+        node_major,
+        memory_mb: 128,
+        // As many as Lambda has.
+        env: (0..30)
+            .map(|n| (format!("HIKIGANE_REHEARSAL_{n}"), n.to_string()))
+            .collect(),
+        read: Vec::new(),
+        write: Vec::new(),
+        net: Vec::new(),
+        tmp: root.to_owned(),
+        tmp_mb: 512,
+        endpoint: None,
+        log_group: String::new(),
+        log_stream: String::new(),
+        log_format: LogFormat::Text,
+        code_cache: None,
     }
 }
 

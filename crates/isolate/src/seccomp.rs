@@ -208,11 +208,27 @@ const NETWORK: &[i64] = &[
 /// Calls that must look as if the kernel did not have them.
 const MISSING: [i64; 3] = [libc::SYS_clone3, libc::SYS_copy_file_range, libc::SYS_sendfile];
 
-/// Restricts all threads of this process for good.
-pub fn restrict(network: bool) -> Result<(), Error> {
-    let (allowed, missing) = programs(network)?;
-    seccompiler::apply_filter_all_threads(&missing)?;
-    seccompiler::apply_filter_all_threads(&allowed)
+/// The filters of this process, with and without a network, compiled before it is known which it takes.
+pub struct Filters {
+    open: (BpfProgram, BpfProgram),
+    closed: (BpfProgram, BpfProgram),
+}
+
+impl Filters {
+    /// Compiles them.
+    pub fn compile() -> Result<Self, Error> {
+        Ok(Self {
+            open: programs(true)?,
+            closed: programs(false)?,
+        })
+    }
+
+    /// Restricts all threads of this process for good.
+    pub fn apply(&self, network: bool) -> Result<(), Error> {
+        let (allowed, missing) = if network { &self.open } else { &self.closed };
+        seccompiler::apply_filter_all_threads(missing)?;
+        seccompiler::apply_filter_all_threads(allowed)
+    }
 }
 
 /// The list, and a second program for calls that must look as if the kernel did not have them: the C library makes threads in the

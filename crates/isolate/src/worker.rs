@@ -15,6 +15,7 @@ use crate::cage::Cage;
 use crate::environment::{Failure, JsEnvironment};
 use crate::extensions::Printer;
 use crate::memory;
+use crate::seccomp::Filters;
 
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
@@ -52,6 +53,8 @@ pub fn live(
     };
 
     let _context = tokio.enter();
+    let filters = Filters::compile().map_err(|error| error.to_string())?;
+    tokio.block_on(environment.practise())?;
     environment.print_to(link.printer());
     link.send(&FromWorker::Ready)?;
     loop {
@@ -60,7 +63,7 @@ pub fn live(
             Some(ToWorker::Init(json)) => {
                 let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&mut init, cage.take())) {
+                match tokio.block_on(environment.load(&mut init, cage.take(), &filters)) {
                     Ok(()) => link.send(&FromWorker::Loaded {
                         max_rss_kib: max_rss_kib(),
                     })?,
