@@ -166,3 +166,16 @@ fn a_small_function_keeps_nothing_but_its_types_stripped_and_no_function_gets_at
         assert!(code == "EACCES" || code == "MODULE_NOT_FOUND", "{codes}");
     }
 }
+
+#[test]
+fn what_is_kept_of_a_function_goes_with_it() {
+    let project = project();
+    run_and_keep(&project, "esm", None);
+    assert!(cache(&project, "esm").exists());
+    project.write(
+        "hikigane.yaml",
+        "functions:\n  small: { code: ./code/small, handler: index.handler }\n",
+    );
+    let _server = project.up();
+    assert!(!cache(&project, "esm").exists());
+}

@@ -5,6 +5,7 @@
 mod support;
 
 mod ahead;
+mod bombs;
 mod cage;
 mod canary;
 mod code_cache;

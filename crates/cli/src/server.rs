@@ -86,6 +86,7 @@ impl Server {
             }));
         }
         objects.collect()?;
+        executor.keep_code_of(&specs);
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
         let bindings = bindings.map(|binding| Binding {
             id: binding.id,

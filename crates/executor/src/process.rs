@@ -78,6 +78,20 @@ impl ProcessExecutor {
         shared.restock(Duration::ZERO);
         Ok(Self { shared })
     }
+
+    /// Removes what was compiled of functions that are not among these.
+    pub fn keep_code_of(&self, specs: &[Arc<EnvironmentSpec>]) {
+        let kept: Vec<PathBuf> = specs.iter().map(|spec| self.shared.code_cache_of(spec)).collect();
+        for entry in std::fs::read_dir(self.shared.code_caches())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if !kept.contains(&entry.path()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -171,9 +185,17 @@ impl Shared {
 
     /// The directory of a function's compiled code, made if it is not there. What is in it knows which source and which V8 it is of.
     fn code_cache(&self, spec: &EnvironmentSpec) -> Option<PathBuf> {
-        let root = self.settings.tmp_root.with_file_name("code-cache");
-        let directory = root.join(format!("{}-{}", spec.config.name, spec.version));
+        let directory = self.code_cache_of(spec);
         std::fs::create_dir_all(&directory).ok().map(|()| directory)
+    }
+
+    fn code_cache_of(&self, spec: &EnvironmentSpec) -> PathBuf {
+        self.code_caches()
+            .join(format!("{}-{}", spec.config.name, spec.version))
+    }
+
+    fn code_caches(&self) -> PathBuf {
+        self.settings.tmp_root.with_file_name("code-cache")
     }
 
     /// One initialisation, within `limit`.

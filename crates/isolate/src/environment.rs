@@ -222,6 +222,8 @@ impl JsEnvironment {
         let limit = init.memory_mb as usize * 1024 * 1024;
         self.heap_limit.set(limit.max(memory::START));
         self.buffers.set_limit(limit);
+        // Without it the limits of heap and buffers, and of the process's data, hold one by one.
+        let _ = memory::watch(limit);
         let changing = Scope::changing(init);
         let caged = cage.is_some();
         if let Some(cage) = cage {
@@ -264,10 +266,12 @@ impl JsEnvironment {
     }
 
     /// Goes through everything up to the answer of a function, so that copies of this process need not compile it. Must be called inside a
-    /// tokio runtime.
+    /// tokio runtime. Where no temporary file can be written, the code is left out of it.
     pub async fn rehearse(&mut self) -> Result<(), String> {
-        let rehearsal = Rehearsal::new().map_err(|error| error.to_string())?;
-        self.go_through(&rehearsal.functions()).await
+        match Rehearsal::new() {
+            Ok(rehearsal) => self.go_through(&rehearsal.functions()).await,
+            Err(_) => self.practise().await,
+        }
     }
 
     /// Does so without code to load: in a copy, to have the pages that every function writes to.

@@ -1,4 +1,4 @@
-//! A function's memory limit, as V8 sees it: the heap, and array buffers beside it.
+//! A function's memory limit: V8's heap, array buffers, and all that the process holds together, WebAssembly's memory for one.
 //!
 //! Whoever passes the limit is dead: the process tells the server in one write and leaves. Nothing is unwound, since V8 cannot be
 //! trusted to get out of every allocation alive (a JSON.parse of 200 MB never looks at a termination request).
@@ -112,6 +112,74 @@ pub fn bound_process(limit: usize) {
     // SAFETY: the struct is whole and lives through the call. A kernel that refuses leaves the old bound.
     unsafe {
         libc::setrlimit(libc::RLIMIT_DATA, &limit);
+    }
+}
+
+/// What a process holds beside the function's own: the realm, most of it shared with the zygote, stacks, buffers of the runtime.
+const BASE: usize = 48 * 1024 * 1024;
+/// How much processor time passes between two looks at what the process holds. Memory that is taken is written to, which takes time.
+const LOOK_EVERY: libc::suseconds_t = 10_000;
+
+/// The file that says how many pages this process holds, for [`look`]; and the most that it may.
+static PAGES_HELD: AtomicI32 = AtomicI32::new(-1);
+static PAGES_ALLOWED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Ends the process when all that it holds is more than `limit` and what a worker needs for itself. It is looked at by a signal that comes while
+/// the process uses the processor: a frozen one costs nothing. To be called once, before the file is out of sight.
+pub fn watch(limit: usize) -> std::io::Result<()> {
+    let held = std::fs::File::open("/proc/self/statm")?;
+    PAGES_HELD.store(std::os::fd::IntoRawFd::into_raw_fd(held), Ordering::Relaxed);
+    PAGES_ALLOWED.store((limit + BASE) / 4096, Ordering::Relaxed);
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: LOOK_EVERY,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the handler keeps to calls that are allowed in one (signal-safety(7)) and to atomics; both structs are whole and live through
+    // the calls.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = look as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        if libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()) != 0
+            || libc::setitimer(libc::ITIMER_PROF, &timer, std::ptr::null_mut()) != 0
+        {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Compares what the process holds, without the files it has mapped, with what it may (proc(5), `statm`: pages in all, resident, shared ..).
+extern "C" fn look(_signal: libc::c_int) {
+    let mut text = [0u8; 64];
+    // SAFETY: reads into a buffer of our own; errno is put back, since the code that was interrupted may be about to read it.
+    let read = unsafe {
+        let errno = *libc::__errno_location();
+        let read = libc::pread(
+            PAGES_HELD.load(Ordering::Relaxed),
+            text.as_mut_ptr().cast(),
+            text.len(),
+            0,
+        );
+        *libc::__errno_location() = errno;
+        read
+    };
+    let mut numbers = [0usize; 3];
+    let mut place = 0;
+    for &byte in &text[..usize::try_from(read).unwrap_or(0)] {
+        match byte {
+            b'0'..=b'9' => numbers[place] = numbers[place].wrapping_mul(10).wrapping_add(usize::from(byte - b'0')),
+            _ if place == 2 => break,
+            _ => place += 1,
+        }
+    }
+    let [_, resident, shared] = numbers;
+    if resident.saturating_sub(shared) > PAGES_ALLOWED.load(Ordering::Relaxed) {
+        die();
     }
 }
 

@@ -34,7 +34,7 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     die_with(server)?;
     // What process listings show; /proc/self/exe would show as `exe`. A name that is refused is no reason not to run.
     let _ = rustix::thread::set_name(c"hikigane-zygote");
-    let orders = take_socket()?;
+    let (orders, null) = take_socket()?;
     // Frozen flags could not be reseeded in a copy.
     v8::V8::set_flags_from_string("--single-threaded --no-freeze-flags-after-init");
     let platform = v8::new_single_threaded_default_platform(false).make_shared();
@@ -47,9 +47,9 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
         let Some((socket, tickets)) = next_order(&orders).map_err(|error| text("no order can be read", &error))? else {
             return Ok(());
         };
-        if fork()?.is_none() {
+        if let Fork::Worker { between } = fork()? {
             drop(orders);
-            adopt(server)?;
+            adopt(between, server)?;
             pages.map();
             let socket = std::os::unix::net::UnixStream::from(socket);
             worker::announce(&socket)?;
@@ -60,6 +60,9 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
             };
             die_with(server)?;
             reseed()?;
+            // The server's own stays with the zygote, for what goes wrong before there is a function.
+            rustix::stdio::dup2_stderr(&null).map_err(|error| text("no empty stream", &error))?;
+            drop(null);
             return worker::live(environment, cage, socket, Tickets::new(tickets));
         }
     }
@@ -168,38 +171,49 @@ fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<(OwnedFd, OwnedFd)>
     }
 }
 
-/// Forks a grandchild, whose parent becomes the server: so the server can wait for it. `None` in the grandchild.
-fn fork() -> Result<Option<()>, String> {
+/// On which side of a fork this is.
+enum Fork {
+    Zygote,
+    /// The grandchild; `between` is the process that it was forked by.
+    Worker {
+        between: Option<Pid>,
+    },
+}
+
+/// Forks a grandchild, whose parent becomes the server: so the server can wait for it.
+fn fork() -> Result<Fork, String> {
     let failed = || format!("no process can be made: {}", std::io::Error::last_os_error());
     // SAFETY: this process has one thread, so the copy has all of it, and no lock is held.
     match unsafe { libc::fork() } {
         -1 => Err(failed()),
         0 => {
+            let between = Some(rustix::process::getpid());
             // SAFETY: as above.
             match unsafe { libc::fork() } {
-                0 => Ok(None),
+                0 => Ok(Fork::Worker { between }),
                 // SAFETY: ends the process between the two without touching what it shares with the zygote.
                 _ => unsafe { libc::_exit(0) },
             }
         }
         between => {
             let _ = rustix::process::waitpid(Pid::from_raw(between), WaitOptions::empty());
-            Ok(Some(()))
+            Ok(Fork::Zygote)
         }
     }
 }
 
-/// Waits until the server is the parent of this process.
-fn adopt(server: Option<Pid>) -> Result<(), String> {
+/// Waits until the process between is gone and the server has become the parent of this one.
+fn adopt(between: Option<Pid>, server: Option<Pid>) -> Result<(), String> {
     let _ = rustix::thread::set_name(c"hikigane-worker");
     let _ = rustix::process::setpgid(None, None);
-    while rustix::process::getppid() != server {
-        if rustix::process::getppid().is_none_or(|parent| parent.is_init()) {
-            return Err("the server is gone".into());
-        }
+    while rustix::process::getppid() == between {
         std::thread::yield_now();
     }
-    Ok(())
+    if rustix::process::getppid() == server {
+        Ok(())
+    } else {
+        Err("the server is gone".into())
+    }
 }
 
 /// Ends this process when its parent ends, even in the middle of an endless loop.
@@ -228,8 +242,8 @@ fn reseed() -> Result<(), String> {
     Ok(())
 }
 
-/// Moves the socket from standard input to a number of its own, and leaves three empty standard streams.
-fn take_socket() -> Result<OwnedFd, String> {
+/// Moves the socket from standard input to a number of its own, and puts an empty stream in its place, which comes with it.
+fn take_socket() -> Result<(OwnedFd, OwnedFd), String> {
     let error = |error: &dyn std::fmt::Display| format!("workers are started by `hikigane up` only: {error}");
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|e| error(&e))?;
     rustix::net::getsockname(&socket).map_err(|e| error(&e))?;
@@ -240,5 +254,5 @@ fn take_socket() -> Result<OwnedFd, String> {
     )
     .map_err(|e| error(&e))?;
     rustix::stdio::dup2_stdin(&null).map_err(|e| error(&e))?;
-    Ok(socket)
+    Ok((socket, null))
 }
