@@ -26,7 +26,7 @@ pub const PROBE: &str = "probe";
 pub const SANDBOX_REQUIRED: &str = "sandbox-required";
 
 /// Generic workers kept in stock.
-const SPARES: usize = 2;
+const SPARES: usize = 4;
 /// How long an idle environment lives. AWS does not say how long; it cannot be set there either.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Idle environments that are kept at most.

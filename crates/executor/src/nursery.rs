@@ -22,8 +22,14 @@ use crate::tickets::Tickets;
 /// The zygote asks the kernel to be killed when the thread that started it ends, so that thread must live as long as the server.
 #[derive(Clone)]
 pub(crate) struct Nursery {
-    births: mpsc::Sender<oneshot::Sender<io::Result<Newborn>>>,
+    births: mpsc::Sender<Birth>,
     burials: mpsc::Sender<Burial>,
+}
+
+/// A worker that is asked for.
+struct Birth {
+    leisure: bool,
+    reply: oneshot::Sender<io::Result<Newborn>>,
 }
 
 /// A worker that is being forked: the server's end of its socket, and the tickets it draws.
@@ -47,19 +53,20 @@ impl Nursery {
     pub(crate) fn start(command: (PathBuf, Vec<String>)) -> io::Result<Self> {
         // Workers are the zygote's grandchildren, and children of this process as soon as their parent has gone.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let (births, requests) = mpsc::channel::<oneshot::Sender<io::Result<Newborn>>>();
+        let (births, requests) = mpsc::channel::<Birth>();
         std::thread::Builder::new()
             .name("workers-start".into())
             .spawn(move || {
                 let mut zygote = Zygote::start(&command);
-                while let Ok(request) = requests.recv() {
-                    let mut born = zygote.as_ref().map_err(again).and_then(Zygote::fork);
+                while let Ok(Birth { leisure, reply }) = requests.recv() {
+                    let fork = |zygote: &Zygote| zygote.fork(leisure);
+                    let mut born = zygote.as_ref().map_err(again).and_then(fork);
                     if born.is_err() {
                         // It has died: another takes its place.
                         zygote = Zygote::start(&command);
-                        born = zygote.as_ref().map_err(again).and_then(Zygote::fork);
+                        born = zygote.as_ref().map_err(again).and_then(fork);
                     }
-                    let _ = request.send(born);
+                    let _ = reply.send(born);
                 }
             })?;
         let (burials, dead) = mpsc::channel::<Burial>();
@@ -79,10 +86,11 @@ impl Nursery {
     }
 
     /// Has a worker forked. It says [`crate::frames::FromWorker::Born`] when it lives.
-    pub(crate) async fn fork(&self) -> io::Result<(UnixStream, Tickets)> {
+    /// `leisure`: nobody waits for it, and it may take its time to prepare.
+    pub(crate) async fn fork(&self, leisure: bool) -> io::Result<(UnixStream, Tickets)> {
         let gone = || io::Error::other("the server is stopping");
-        let (sender, born) = oneshot::channel();
-        self.births.send(sender).map_err(|_| gone())?;
+        let (reply, born) = oneshot::channel();
+        self.births.send(Birth { leisure, reply }).map_err(|_| gone())?;
         let Newborn { socket, tickets } = born.await.map_err(|_| gone())??;
         socket.set_nonblocking(true)?;
         Ok((UnixStream::from_std(socket)?, tickets))
@@ -128,7 +136,7 @@ impl Zygote {
         Ok(Self { child, orders })
     }
 
-    fn fork(&self) -> io::Result<Newborn> {
+    fn fork(&self, leisure: bool) -> io::Result<Newborn> {
         let (socket, theirs) = std::os::unix::net::UnixStream::pair()?;
         let tickets = eventfd(
             0,
@@ -140,7 +148,12 @@ impl Zygote {
         if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
             return Err(io::Error::other("two descriptors do not fit into a message"));
         }
-        rustix::net::sendmsg(&self.orders, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(
+            &self.orders,
+            &[IoSlice::new(&[leisure.into()])],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
         drop(theirs);
         Ok(Newborn {
             socket,

@@ -108,7 +108,7 @@ impl Shared {
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
-                let worker = shared.boot().await;
+                let worker = shared.boot(true).await;
                 let mut stock = lock(&shared.stock);
                 stock.booting -= 1;
                 // One that failed is tried again when the next is taken.
@@ -123,15 +123,15 @@ impl Shared {
         self.restock(RESTOCK);
         match spare {
             Some(worker) if worker.is_alive() => Ok(worker),
-            _ => self.boot().await,
+            _ => self.boot(false).await,
         }
     }
 
-    async fn boot(&self) -> Result<Worker, StartError> {
+    async fn boot(&self, leisure: bool) -> Result<Worker, StartError> {
         let host = |what: &str, error: &dyn std::fmt::Display| {
             StartError::Host(format!("cannot {what} a worker process: {error}"))
         };
-        let worker = Worker::start(&self.nursery);
+        let worker = Worker::start(&self.nursery, leisure);
         match timeout_at(Instant::now() + BOOT, worker).await {
             Ok(worker) => worker.map_err(|error| host("start", &error)),
             Err(_) => Err(host("start", &"it was not ready in time")),

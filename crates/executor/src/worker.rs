@@ -26,8 +26,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Has a process forked, and waits until it is ready. One that is given up on before ends by itself: its socket is closed.
-    pub(crate) async fn start(nursery: &Nursery) -> io::Result<Self> {
-        let (mut stream, tickets) = nursery.fork().await?;
+    pub(crate) async fn start(nursery: &Nursery, leisure: bool) -> io::Result<Self> {
+        let (mut stream, tickets) = nursery.fork(leisure).await?;
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         let ended = || io::Error::other("it ended before it was ready");
         let Some(FromWorker::Born { pid }) = next(&mut stream, &mut buffer).await else {

@@ -20,8 +20,8 @@ use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
 use crate::rehearsal::Rehearsal;
 use crate::scope::Scope;
-use crate::seccomp::Filters;
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
+use crate::walls::Walls;
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
 pub struct JsEnvironment {
@@ -214,7 +214,12 @@ impl JsEnvironment {
     }
 
     /// Becomes the environment of one function: limits, files, permissions, code.
-    pub async fn load(&mut self, init: &mut WorkerInit, cage: Option<Cage>, filters: &Filters) -> Result<(), Failure> {
+    pub async fn load(
+        &mut self,
+        init: &mut WorkerInit,
+        cage: Option<Cage>,
+        walls: Option<Walls>,
+    ) -> Result<(), Failure> {
         let closed = |error: &dyn std::fmt::Display| Failure {
             json: error_json("Runtime.InitError", &error.to_string()),
             reusable: false,
@@ -248,7 +253,11 @@ impl JsEnvironment {
             self.loader.code_cache().open(directory);
         }
         // Running a function in a cage that does not close would be worse than not running it.
-        crate::sandbox::restrict(init).map_err(|error| closed(&error))?;
+        let Walls { rules, filters } = match walls {
+            Some(walls) => walls,
+            None => Walls::prepare().map_err(|error| closed(&error))?,
+        };
+        rules.restrict(init).map_err(|error| closed(&error))?;
         crate::net::confine(&init.net, init.endpoint);
         filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))?;
 

@@ -23,6 +23,7 @@ mod scope;
 mod seccomp;
 mod snapshot;
 mod source_maps;
+mod walls;
 mod worker;
 mod zygote;
 

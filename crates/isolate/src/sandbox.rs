@@ -7,48 +7,62 @@ use std::path::Path;
 
 use hikigane_executor::WorkerInit;
 use landlock::{
-    ABI, Access, AccessFs, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError,
 };
 
 use crate::cage::SYSTEM;
 
-/// Restricts this thread, and those it starts from now on, to the function's files. A kernel without Landlock restricts nothing; Deno's
-/// permissions hold there as everywhere.
-pub fn restrict(init: &WorkerInit) -> Result<(), RulesetError> {
-    let abi = ABI::V5;
-    let (read, all) = (AccessFs::from_read(abi), AccessFs::from_all(abi));
-    let mut rules = Ruleset::default().handle_access(all)?.create()?;
-    let readable = SYSTEM
-        .iter()
-        .map(Path::new)
-        .chain([init.root.as_path()])
-        .chain(init.layers.as_deref())
-        .chain(init.read.iter().map(|path| path.as_path()));
-    for (path, access) in readable.map(|path| (path, read)).chain(
-        init.write
-            .iter()
-            .map(|path| path.as_path())
-            .chain([init.tmp.as_path()])
-            // For the thread that writes it; no permission names it, so that user code cannot.
-            .chain(init.code_cache.as_deref())
-            .map(|path| (path, all)),
-    ) {
+const ABI_USED: ABI = ABI::V5;
+
+/// What is to be restricted, before the function is known: only the system's files are open so far.
+pub struct Rules(RulesetCreated);
+
+impl Rules {
+    /// Opens the files that every function may read.
+    pub fn prepare() -> Result<Self, RulesetError> {
+        let rules = Ruleset::default()
+            .handle_access(AccessFs::from_all(ABI_USED))?
+            .create()?;
+        SYSTEM.iter().try_fold(Self(rules), |rules, path| {
+            rules.open(Path::new(path), AccessFs::from_read(ABI_USED))
+        })
+    }
+
+    /// Restricts this thread, and those it starts from now on, to the function's files. A kernel without Landlock restricts nothing; Deno's
+    /// permissions hold there as everywhere.
+    pub fn restrict(mut self, init: &WorkerInit) -> Result<(), RulesetError> {
+        let readable = [init.root.as_path()]
+            .into_iter()
+            .chain(init.layers.as_deref())
+            .chain(init.read.iter().map(|path| path.as_path()));
+        for path in readable {
+            self = self.open(path, AccessFs::from_read(ABI_USED))?;
+        }
+        let writable = init.write.iter().map(|path| path.as_path()).chain([init.tmp.as_path()]);
+        // The last one is for the thread that writes it; no permission names it, so that user code cannot.
+        for path in writable.chain(init.code_cache.as_deref()) {
+            self = self.open(path, AccessFs::from_all(ABI_USED))?;
+        }
+        self.0.restrict_self().map(drop)
+    }
+
+    fn open(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
         // What is not there cannot be opened later, either.
-        let Ok(file) = PathFd::new(path) else { continue };
+        let Ok(file) = PathFd::new(path) else { return Ok(self) };
         let access = if path.is_dir() {
             access
         } else {
-            access & AccessFs::from_file(abi)
+            access & AccessFs::from_file(ABI_USED)
         };
-        rules = rules.add_rule(PathBeneath::new(file, access))?;
+        self.0.add_rule(PathBeneath::new(file, access)).map(Self)
     }
-    rules.restrict_self().map(drop)
 }
 
 /// Closes all files to this thread, and says what the kernel has of Landlock.
 pub fn try_out() -> Result<LandlockStatus, RulesetError> {
     let rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(ABI::V5))?
+        .handle_access(AccessFs::from_all(ABI_USED))?
         .create()?;
     Ok(rules.restrict_self()?.landlock)
 }

@@ -15,7 +15,7 @@ use crate::cage::Cage;
 use crate::environment::{Failure, JsEnvironment};
 use crate::extensions::Printer;
 use crate::memory;
-use crate::seccomp::Filters;
+use crate::walls::Walls;
 
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub fn announce(mut socket: &UnixStream) -> Result<(), String> {
     socket.write_all(&frame).map_err(|error| error.to_string())
 }
 
-/// Runs a worker over its socket until the server closes it.
+/// Runs a worker over its socket until the server closes it. `leisure`: nobody waits for it yet, so that it may prepare for what will come.
 ///
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn live(
@@ -38,6 +38,7 @@ pub fn live(
     mut cage: Option<Cage>,
     socket: UnixStream,
     tickets: Tickets,
+    leisure: bool,
 ) -> Result<(), String> {
     memory::tell_end_to(socket.as_raw_fd());
     let tokio = tokio::runtime::Builder::new_current_thread()
@@ -53,8 +54,11 @@ pub fn live(
     };
 
     let _context = tokio.enter();
-    let filters = Filters::compile().map_err(|error| error.to_string())?;
-    tokio.block_on(environment.practise())?;
+    let mut walls = None;
+    if leisure {
+        walls = Some(Walls::prepare()?);
+        tokio.block_on(environment.practise())?;
+    }
     environment.print_to(link.printer());
     link.send(&FromWorker::Ready)?;
     loop {
@@ -63,7 +67,7 @@ pub fn live(
             Some(ToWorker::Init(json)) => {
                 let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
                 memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&mut init, cage.take(), &filters)) {
+                match tokio.block_on(environment.load(&mut init, cage.take(), walls.take())) {
                     Ok(()) => link.send(&FromWorker::Loaded {
                         max_rss_kib: max_rss_kib(),
                     })?,

@@ -25,7 +25,7 @@ use crate::worker;
 
 /// Makes workers over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
 ///
-/// Each message carries the worker's end of its own socket and its tickets. `sandbox_required`: a worker that cannot have a file tree of its
+/// Each message carries the worker's end of its own socket and its tickets; its one byte says whether nobody waits for the worker. `sandbox_required`: a worker that cannot have a file tree of its
 /// own does not run.
 pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
@@ -44,13 +44,20 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     environment.settle();
     let pages = keep_memory_on_fork().map_err(|error| text("memory cannot be kept for copies", &error))?;
     loop {
-        let Some((socket, tickets)) = next_order(&orders).map_err(|error| text("no order can be read", &error))? else {
+        let Some(Order {
+            socket,
+            tickets,
+            leisure,
+        }) = next_order(&orders).map_err(|error| text("no order can be read", &error))?
+        else {
             return Ok(());
         };
         if let Fork::Worker { between } = fork()? {
             drop(orders);
             adopt(between, server)?;
-            pages.map();
+            if leisure {
+                pages.map();
+            }
             let socket = std::os::unix::net::UnixStream::from(socket);
             worker::announce(&socket)?;
             // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
@@ -63,7 +70,7 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
             // The server's own stays with the zygote, for what goes wrong before there is a function.
             rustix::stdio::dup2_stderr(&null).map_err(|error| text("no empty stream", &error))?;
             drop(null);
-            return worker::live(environment, cage, socket, Tickets::new(tickets));
+            return worker::live(environment, cage, socket, Tickets::new(tickets), leisure);
         }
     }
 }
@@ -143,8 +150,16 @@ fn find_used(pages: &std::fs::File, start: usize, end: usize, used: &mut Vec<(us
     }
 }
 
-/// The descriptors of the next worker; `None` when the server is gone.
-fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<(OwnedFd, OwnedFd)>> {
+/// What a worker is made with.
+struct Order {
+    socket: OwnedFd,
+    tickets: OwnedFd,
+    /// It is for the stock: nobody waits for it.
+    leisure: bool,
+}
+
+/// The next worker to be made; `None` when the server is gone.
+fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<Order>> {
     loop {
         let mut byte = [0u8; 1];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -166,7 +181,11 @@ fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<(OwnedFd, OwnedFd)>
             _ => Vec::new(),
         });
         if let (Some(socket), Some(tickets)) = (descriptors.next(), descriptors.next()) {
-            return Ok(Some((socket, tickets)));
+            return Ok(Some(Order {
+                socket,
+                tickets,
+                leisure: byte[0] != 0,
+            }));
         }
     }
 }
