@@ -86,7 +86,7 @@ fn memory_bombs_kill_no_server_and_leave_nothing() {
         (children(server.pid()).len(), descriptors)
     };
     echo(0);
-    let before = wait_for("the stock to be full", || Some(left()).filter(|left| left.0 >= 4));
+    let before = wait_for("the stock to be full", || Some(left()).filter(|left| left.0 >= 6));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             scope.spawn(move || {

@@ -1025,10 +1025,10 @@ fn thirty_deaths_leave_no_process_and_no_directory() {
             });
         }
     });
-    // What is left: the zygote, the neighbour's environment, the two workers in stock, which have no directory yet, and what three at
+    // What is left: the zygote, the neighbour's environment, the four workers in stock, which have no directory yet, and what three at
     // once left in /tmp to those that would replace them.
     wait_for("the dead to be buried", || {
-        (children(server.pid()).len() <= 4 && entries(&tmp) <= 4).then_some(())
+        (children(server.pid()).len() <= 6 && entries(&tmp) <= 4).then_some(())
     });
     ask_neighbour(&server, 1);
     let workers = children(server.pid());
@@ -1088,7 +1088,7 @@ fn a_thousand_kills_leave_no_process_no_socket_and_no_directory() {
     let descriptors = || entries(Path::new(&format!("/proc/{}/fd", server.pid())));
     let left = || (children(server.pid()).len(), descriptors());
     ask_neighbour(&server, 0);
-    let before = wait_for("the stock to be full", || Some(left()).filter(|left| left.0 >= 4));
+    let before = wait_for("the stock to be full", || Some(left()).filter(|left| left.0 >= 6));
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let server = &server;
