@@ -90,7 +90,7 @@ fn facts() -> Vec<(&'static str, &'static str, Value)> {
         (
             "memoryGuard",
             "memory guard",
-            json!("V8's heap limit, counted buffers, RLIMIT_DATA"),
+            json!("V8's heap limit, counted buffers, all that the process holds"),
         ),
         (
             "inotifyWatches",
