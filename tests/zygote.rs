@@ -84,3 +84,38 @@ fn a_zygote_that_dies_is_replaced_and_costs_no_invocation() {
     wait_for("another zygote", || zygote().filter(|second| *second != first));
     echo(3);
 }
+
+#[test]
+fn nothing_of_the_rehearsal_is_left_in_a_function() {
+    let look = "({ env: Object.keys(process.env).filter((name) => /REHEARSAL/.test(name)), cwd: process.cwd(), \
+        globals: [typeof awslambda, typeof navigator, Symbol.for('aws.lambda.runtime.requestId') in globalThis] })";
+    let script = format!(
+        "exports.handler = async () => ({{ ...{look}, cache: Object.keys(require.cache), paths: Object.keys(module.constructor._pathCache) }});"
+    );
+    let module = format!("export const handler = async () => {look};");
+    let (_project, server) = serve(&[
+        (
+            "script",
+            "handler: index.handler, runtime: nodejs20.x",
+            &[("index.js", &script)],
+        ),
+        (
+            "module",
+            "handler: index.handler, runtime: nodejs24.x",
+            &[("index.mjs", &module)],
+        ),
+    ]);
+    let run = |name: &str| value_of(&invoke(server.endpoint(), name, "{}"));
+    assert_eq!(
+        run("script"),
+        json!({
+            "env": [], "cwd": "/var/task", "globals": ["object", "undefined", true],
+            "cache": ["/var/task/index.js"], "paths": run("script")["paths"],
+        })
+    );
+    assert!(!run("script")["paths"].to_string().contains("rehearsal"));
+    assert_eq!(
+        run("module"),
+        json!({ "env": [], "cwd": "/var/task", "globals": ["object", "object", false] })
+    );
+}
