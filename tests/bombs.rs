@@ -47,6 +47,19 @@ const WAYS: [(&str, &str); 8] = [
 const CLIENTS: usize = 4;
 
 #[test]
+fn the_guard_of_memory_cannot_be_taken_away() {
+    let js = "export const handler = async () => { try { process.on('SIGPROF', () => {}); } catch {}\
+        const all = []; for (;;) all.push(new Uint8Array(new WebAssembly.Memory({ initial: 64 }).buffer).fill(1)); };";
+    let (_project, server) = serve(&[(
+        "bomb",
+        "handler: index.handler, memory: 128MB, timeout: 60s",
+        &[("index.mjs", js)],
+    )]);
+    let answer = invoke(server.endpoint(), "bomb", "{}");
+    assert_eq!(error_of(&answer).0, "Runtime.OutOfMemory");
+}
+
+#[test]
 fn memory_bombs_kill_no_server_and_leave_nothing() {
     let bombs = std::env::var("HIKIGANE_BOMBS")
         .ok()

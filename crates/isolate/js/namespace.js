@@ -54,7 +54,13 @@ const namespace = {
   },
   gid: os.gid,
   uid: os.uid,
-  addSignalListener: signals.addSignalListener,
+  addSignalListener(signal, listener) {
+    // The guard of memory comes by it; to take it over is refused by the kernel, too.
+    if (signal === "SIGPROF") {
+      throw new errors.NotSupported("SIGPROF is not available in a Lambda function");
+    }
+    signals.addSignalListener(signal, listener);
+  },
   removeSignalListener: signals.removeSignalListener,
   consoleSize: () => ({ columns: 80, rows: 24 }),
   cpuUsage() {

@@ -237,6 +237,7 @@ fn programs(network: bool) -> Result<(BpfProgram, BpfProgram), Error> {
     let mut rules: BTreeMap<i64, Vec<Rule>> = ALWAYS.iter().chain(OLD).map(|&call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_clone, vec![threads_only()?]);
     rules.insert(libc::SYS_tgkill, vec![this_process_only()?]);
+    rules.insert(libc::SYS_rt_sigaction, vec![not_of_the_memory_guard()?]);
     // What the program below answers must not be answered here.
     for call in MISSING {
         rules.insert(call, Vec::new());
@@ -267,6 +268,12 @@ fn threads_only() -> Result<Rule, Error> {
         Is::MaskedEq(flag),
         flag,
     )?])?)
+}
+
+/// A function that took this signal over would not be looked at any more (`memory::watch`).
+fn not_of_the_memory_guard() -> Result<Rule, Error> {
+    let signal = libc::SIGPROF as u64;
+    Ok(Rule::new(vec![Condition::new(0, Width::Dword, Is::Ne, signal)?])?)
 }
 
 fn this_process_only() -> Result<Rule, Error> {

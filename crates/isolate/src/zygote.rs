@@ -25,8 +25,8 @@ use crate::worker;
 
 /// Makes workers over the socket on standard input until the server closes it. Must be the first thing that happens in the process.
 ///
-/// Each message carries the worker's end of its own socket and its tickets; its one byte says whether nobody waits for the worker. `sandbox_required`: a worker that cannot have a file tree of its
-/// own does not run.
+/// Each message carries the worker's end of its own socket and its tickets; its one byte says whether nobody waits for the worker.
+/// `sandbox_required`: a worker that cannot have a file tree of its own does not run.
 pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     crate::cage::close_strangers();
@@ -113,7 +113,8 @@ impl FilePages {
 /// usual embedders fork only to run another program. Finds the pages of files that are in use, too.
 fn keep_memory_on_fork() -> std::io::Result<FilePages> {
     let mut used = Vec::new();
-    let pages = std::fs::File::open("/proc/self/pagemap")?;
+    // A kernel without this file leaves it to the interruptions.
+    let pages = std::fs::File::open("/proc/self/pagemap").ok();
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
         let mut fields = line.split_ascii_whitespace();
         let address = |text: &str| usize::from_str_radix(text, 16).ok();
@@ -125,8 +126,10 @@ fn keep_memory_on_fork() -> std::io::Result<FilePages> {
         unsafe {
             libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
         }
-        if fields.nth(4).is_some_and(|path| path.starts_with('/')) {
-            find_used(&pages, start, end, &mut used);
+        if let Some(pages) = &pages
+            && fields.nth(4).is_some_and(|path| path.starts_with('/'))
+        {
+            find_used(pages, start, end, &mut used);
         }
     }
     Ok(FilePages(used))
