@@ -1,8 +1,13 @@
 //! Workers are copies of one process; what must not be the same in two of them is not.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType};
 use serde_json::{Value, json};
 
 use crate::support::{children, invoke, serve, value_of, wait_for};
@@ -118,4 +123,46 @@ fn nothing_of_the_rehearsal_is_left_in_a_function() {
         run("module"),
         json!({ "env": [], "cwd": "/var/task", "globals": ["object", "object", false] })
     );
+}
+
+/// A server that cannot start says why, and its zygote, which just then makes workers for it, adds nothing to that.
+#[test]
+fn workers_for_a_server_that_has_ended_end_without_a_word() {
+    // In a process of its own: it adopts what is orphaned beneath it, as the server does.
+    let ended = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "zygote::a_server_that_ends_at_once"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn a_server_that_ends_at_once() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let (orders, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    let zygote = Command::new(env!("CARGO_BIN_EXE_hikigane"))
+        .arg("zygote")
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..4 {
+        // The end of a server that has gone: nobody has the other one.
+        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let tickets = eventfd(0, EventfdFlags::SEMAPHORE).unwrap();
+        let descriptors = [socket.as_fd(), tickets.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        rustix::net::sendmsg(&orders, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    }
+    drop(orders);
+    // Ends when the last worker has closed the stream.
+    let ended = zygote.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }

@@ -20,14 +20,14 @@ use crate::walls::Walls;
 /// Memory that a worker needs beside the function's own: V8, the snapshot's copy, stacks.
 const OVERHEAD: usize = 384 * 1024 * 1024;
 
-/// Tells the server which process this is: from now on it can end and reap it, whatever happens.
-pub fn announce(mut socket: &UnixStream) -> Result<(), String> {
+/// Tells the server which process this is: from now on it can end and reap it, whatever happens. An error: the server has gone.
+pub fn announce(mut socket: &UnixStream) -> std::io::Result<()> {
     let mut frame = Vec::new();
     FromWorker::Born {
         pid: std::process::id(),
     }
     .encode(&mut frame);
-    socket.write_all(&frame).map_err(|error| error.to_string())
+    socket.write_all(&frame)
 }
 
 /// Runs a worker over its socket until the server closes it. `leisure`: nobody waits for it yet, so that it may prepare for what will come.

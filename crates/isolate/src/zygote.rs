@@ -54,12 +54,15 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
         };
         if let Fork::Worker { between } = fork()? {
             drop(orders);
-            adopt(between, server)?;
+            let adopted = adopt(between, server);
             if leisure {
                 pages.map();
             }
             let socket = std::os::unix::net::UnixStream::from(socket);
-            worker::announce(&socket)?;
+            if !adopted || worker::announce(&socket).is_err() {
+                // The server ended while this was made. It says why itself.
+                return Ok(());
+            }
             // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
             let cage = match Cage::enter() {
                 Err(refusal) if sandbox_required => return Err(refusal),
@@ -224,18 +227,14 @@ fn fork() -> Result<Fork, String> {
     }
 }
 
-/// Waits until the process between is gone and the server has become the parent of this one.
-fn adopt(between: Option<Pid>, server: Option<Pid>) -> Result<(), String> {
+/// Waits until the process between is gone; then the server is the parent of this one, unless it has ended.
+fn adopt(between: Option<Pid>, server: Option<Pid>) -> bool {
     let _ = rustix::thread::set_name(c"hikigane-worker");
     let _ = rustix::process::setpgid(None, None);
     while rustix::process::getppid() == between {
         std::thread::yield_now();
     }
-    if rustix::process::getppid() == server {
-        Ok(())
-    } else {
-        Err("the server is gone".into())
-    }
+    rustix::process::getppid() == server
 }
 
 /// Ends this process when its parent ends, even in the middle of an endless loop.
