@@ -3,9 +3,11 @@
 mod admin;
 mod configuration;
 mod error;
+mod event_stream;
 mod guard;
 mod invoke;
 mod name;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +62,10 @@ impl Endpoint {
                 get(configuration::get_function_configuration),
             )
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .route(
+                "/2021-11-15/functions/{function}/response-streaming-invocations",
+                post(stream::invoke_with_response_stream),
+            )
             .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
             .fallback(error::unknown_operation)
             .method_not_allowed_fallback(error::unknown_operation)
