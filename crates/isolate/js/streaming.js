@@ -192,10 +192,11 @@ function responseStream(highWaterMark, limit, { begin, send, close }) {
       if (begun) {
         throw new RuntimeError("Runtime.InvalidStreamingOperation", "Cannot set content-type, too late.");
       }
-      if (!RegExpPrototypeTest(HEADER_TEXT, `${type}`)) {
+      const text = `${type}`;
+      if (!RegExpPrototypeTest(HEADER_TEXT, text)) {
         throw new TypeError('Invalid character in header content ["Content-Type"]');
       }
-      contentType = `${type}`;
+      contentType = text;
     },
   });
   return { __proto__: null, stream, end };
