@@ -22,6 +22,7 @@ mod npm;
 mod packages;
 mod refusals;
 mod resolution;
+mod response_stream;
 mod scratch;
 mod smoke;
 mod streaming;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
 
-use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError};
+use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, ResponseSink, Reuse, StartError};
 
 /// A function whose invocations take less than this on average, and wait for nothing but the processor, is brief.
 const BRIEF: Duration = Duration::from_millis(2);
@@ -106,16 +106,17 @@ impl Pool {
         }
     }
 
-    /// Runs one invocation to its end, in a warm environment or a fresh one.
+    /// Runs one invocation to its end, in a warm environment or a fresh one. `response`: see [`Environment::invoke`].
     pub async fn run(
         &self,
         spec: &Arc<EnvironmentSpec>,
         invocation: &Invocation,
         logs: &mut LogSink,
+        response: Option<&ResponseSink>,
     ) -> Result<Report, StartError> {
         let key = Key::of(spec);
         while let Some(environment) = self.take(&key) {
-            let finished = self.invoke(&key, environment, spec, invocation, logs).await;
+            let finished = self.invoke(&key, environment, spec, invocation, logs, response).await;
             if finished.reuse != Reuse::NotStarted {
                 return Ok(report(finished, InitKind::Warm));
             }
@@ -137,7 +138,9 @@ impl Pool {
             Err(host) => return Err(host),
         };
         lock(&self.warm).begin(&key, started.environment.clone());
-        let mut finished = self.invoke(&key, started.environment, spec, invocation, logs).await;
+        let mut finished = self
+            .invoke(&key, started.environment, spec, invocation, logs, response)
+            .await;
         if finished.reuse == Reuse::NotStarted {
             finished.outcome = Outcome::Crashed(CrashReason::Signal(9));
         }
@@ -193,9 +196,12 @@ impl Pool {
         spec: &EnvironmentSpec,
         invocation: &Invocation,
         logs: &mut LogSink,
+        response: Option<&ResponseSink>,
     ) -> Finished {
         let taken = std::mem::replace(logs, LogSink::new(None));
-        let (finished, given_back) = environment.invoke(invocation, spec.config.timeout, taken).await;
+        let (finished, given_back) = environment
+            .invoke(invocation, spec.config.timeout, taken, response)
+            .await;
         *logs = given_back;
         let evicted = lock(&self.warm).end(key, environment, &finished, self.max_idle);
         drop(evicted);
@@ -371,7 +377,13 @@ mod tests {
 
     #[async_trait]
     impl Environment for Actor {
-        async fn invoke(&self, invocation: &Invocation, _: Duration, logs: LogSink) -> (Finished, LogSink) {
+        async fn invoke(
+            &self,
+            invocation: &Invocation,
+            _: Duration,
+            logs: LogSink,
+            _: Option<&ResponseSink>,
+        ) -> (Finished, LogSink) {
             let _turn = self.turn.lock().await;
             let mut duration = Duration::from_micros(50);
             let reuse = match invocation.payload.as_ref() {
@@ -448,8 +460,12 @@ mod tests {
             invoked_arn: String::new(),
             client_context: None,
             trace: None,
+            tenant_id: None,
         };
-        let report = pool.run(spec, &invocation, &mut LogSink::new(None)).await.unwrap();
+        let report = pool
+            .run(spec, &invocation, &mut LogSink::new(None), None)
+            .await
+            .unwrap();
         let Outcome::Returned(number) = report.outcome else {
             panic!("{:?}", report.outcome)
         };

@@ -6,6 +6,8 @@ pub const SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
 pub const ASYNC_PAYLOAD: usize = 1024 * 1024;
 /// Largest response payload of a buffered invocation, bytes (6 MiB + 100).
 pub const RESPONSE_PAYLOAD: usize = 6_291_556;
+/// Largest response payload that is streamed, bytes (200 MB).
+pub const STREAMED_RESPONSE: usize = 200 * 1024 * 1024;
 /// Function timeout, seconds: smallest, default, largest.
 pub const TIMEOUT: (u32, u32, u32) = (1, 3, 900);
 /// Function memory, MB: smallest, default, largest.
