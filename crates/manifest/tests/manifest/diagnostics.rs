@@ -88,9 +88,29 @@ fn the_document() {
             2:1 error [layers] `layers` is not supported yet -> delete it
             3:1 error [provider] unknown key `provider` -> did you mean `defaults`?
             4:1 error [servise] unknown key `servise` -> did you mean `service`?
-            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `sandbox`
+            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `sandbox`, `s3Endpoint`
         "#,
     );
+}
+
+#[test]
+fn addresses_of_s3_services() {
+    for url in [
+        "127.0.0.1:9100",
+        "https://s3.example.com",
+        "http://",
+        "http://a/b",
+        "http://user@host",
+        "http://a?b",
+        "http://a b",
+    ] {
+        check(
+            &format!("functions: {{}}\ns3Endpoint: '{url}'\n"),
+            &format!(
+                "2:13 error ['{url}'] `{url}` is not the address of an S3 service -> write `http://`, a host and a port, as `http://127.0.0.1:9100`"
+            ),
+        );
+    }
 }
 
 #[test]
