@@ -1,12 +1,14 @@
 //! Starting the program and talking to it.
 
 pub mod archives;
+mod aws;
 mod functions;
 mod http;
 mod processes;
 mod server;
 mod stream;
 
+pub use aws::{Key, aws, boto3};
 pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};
