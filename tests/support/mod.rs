@@ -1,6 +1,7 @@
 //! Starting the program and talking to it.
 
 pub mod archives;
+mod aws;
 mod deploy;
 mod functions;
 mod http;
@@ -8,6 +9,7 @@ mod processes;
 mod server;
 mod stream;
 
+pub use aws::{Key, aws, boto3};
 pub use deploy::{
     FUNCTIONS, answering, api, base64, body_of, code_sha256, create_function, refusal_of, update_code,
     wait_until_ready, zip_of,
