@@ -5,12 +5,14 @@
 
 mod answer;
 mod code;
+mod concurrency;
 mod create;
 mod declared;
 mod deploy;
 mod function;
 mod operations;
 mod page;
+mod provisioned;
 mod rules;
 mod update;
 mod versions;
@@ -110,7 +112,12 @@ impl Lambda {
 
     /// Makes one change of the catalog and of what can be invoked.
     async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        self.catalog.change(work, |changed| self.publish(changed)).await
+        let whole = |state: &mut State| {
+            let result = work(state)?;
+            state.forget_orphans();
+            Ok(result)
+        };
+        self.catalog.change(whole, |changed| self.publish(changed)).await
     }
 
     /// Changes one function. It must be there, and not be the manifest's.

@@ -18,7 +18,7 @@ mod worker;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
 pub use log::{LiveLog, LogSink, PlatformLog};
-pub use pool::{Pool, PoolStats};
+pub use pool::{Pool, PoolStats, Provisioning};
 pub use process::{ProcessExecutor, ProcessSettings, sweep};
-pub use spec::{EnvironmentSpec, WorkerInit};
+pub use spec::{EnvironmentSpec, Initialization, WorkerInit};
 pub use tickets::Tickets;

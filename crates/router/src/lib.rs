@@ -17,4 +17,4 @@ pub use live::{LiveLogs, LogLine};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
 
-pub use hikigane_executor::EnvironmentSpec;
+pub use hikigane_executor::{EnvironmentSpec, Provisioning};

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, StartError};
+use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, Provisioning, StartError};
 use hikigane_model::{
     BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
     function_arn, limits,
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Reservation};
 use crate::{Admission, Deployed, LiveLogs, Refusal, Routes, Target};
 
 /// What a router is made of.
@@ -166,11 +166,21 @@ impl Router {
 
     /// Makes a function invocable as it is from now on, or takes it away.
     pub fn deploy(&self, name: &FunctionName, function: Option<Deployed>) {
-        self.admission
-            .reserve(name, function.as_ref().and_then(|function| function.reserved));
+        let reservation = function.as_ref().map(|function| Reservation {
+            reserved: function.reserved,
+            provisioned: function.provisioned.clone(),
+        });
+        self.admission.reserve(name, reservation.unwrap_or_default());
+        let floors = function.as_ref().map(Deployed::floors).unwrap_or_default();
+        self.pool.provision(name, &floors);
         self.routes.set(name, function);
         // Events may wait for just this.
         self.wake.notify_one();
+    }
+
+    /// How far the provisioned environments of a version are; `None` when it has none.
+    pub fn provisioning(&self, name: &FunctionName, version: &Qualifier) -> Option<Provisioning> {
+        self.pool.provisioning(name, version)
     }
 
     /// The logs as they are written.
@@ -230,7 +240,7 @@ impl Router {
         }
         let permit = self
             .admission
-            .try_acquire(&spec.config.name)
+            .try_acquire(&spec.config.name, &spec.version)
             .map_err(InvokeError::Throttled)?;
         let invoked_arn = function_arn(&spec.config.name, request.qualifier.as_ref());
         let order = Order {

@@ -148,6 +148,8 @@ macro_rules! tables {
 }
 
 tables! {
+    aliases: super::Alias,
     functions: super::Function,
+    provisioned: super::Provisioned,
     versions: super::Version,
 }

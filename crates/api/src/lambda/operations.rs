@@ -50,11 +50,18 @@ impl Lambda {
         match operation.name.as_str() {
             "CreateFunction" => self.create_function(input).await,
             "DeleteFunction" => self.delete_function(input).await,
+            "DeleteFunctionConcurrency" => self.delete_function_concurrency(input).await,
+            "DeleteProvisionedConcurrencyConfig" => self.delete_provisioned_concurrency_config(input).await,
             "GetFunction" => self.get_function(input).await,
+            "GetFunctionConcurrency" => self.get_function_concurrency(input).await,
             "GetFunctionConfiguration" => self.get_function_configuration(input).await,
+            "GetProvisionedConcurrencyConfig" => self.get_provisioned_concurrency_config(input).await,
             "ListFunctions" => self.list_functions(input).await,
+            "ListProvisionedConcurrencyConfigs" => self.list_provisioned_concurrency_configs(input).await,
             "ListVersionsByFunction" => self.list_versions_by_function(input).await,
             "PublishVersion" => self.publish_version(input).await,
+            "PutFunctionConcurrency" => self.put_function_concurrency(input).await,
+            "PutProvisionedConcurrencyConfig" => self.put_provisioned_concurrency_config(input).await,
             "UpdateFunctionCode" => self.update_function_code(input).await,
             "UpdateFunctionConfiguration" => self.update_function_configuration(input).await,
             name => Err(ApiError::new(

@@ -41,6 +41,7 @@ fn every_key() {
     assert_eq!(manifest.base, base);
     assert_eq!(manifest.service.as_deref(), Some("invoices"));
     assert_eq!(manifest.timezone.as_deref(), Some("Europe/Paris"));
+    assert_eq!(manifest.account_concurrency, 5_000);
 
     let ingest = function(&loaded, "ingest");
     let expected = FunctionConfig {
@@ -65,6 +66,7 @@ fn every_key() {
             net: vec!["api.example.com:443".to_owned()],
         },
         reserved_concurrency: Some(4),
+        provisioned_concurrency: Some(1),
         asynchronous: AsyncConfig {
             retries: 1,
             max_age: Duration::from_secs(5400),
@@ -91,6 +93,7 @@ fn every_key() {
             net: vec!["*".to_owned()],
         },
         reserved_concurrency: None,
+        provisioned_concurrency: None,
         asynchronous: AsyncConfig::default(),
         log_format: LogFormat::Text,
     };
