@@ -1,10 +1,12 @@
 //! Starting the program and talking to it.
 
+mod deploy;
 mod functions;
 mod http;
 mod processes;
 mod server;
 
+pub use deploy::{create, creation, lambda, packed, publish, settled, zip_of};
 pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};
