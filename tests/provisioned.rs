@@ -355,6 +355,56 @@ fn what_is_provisioned_outlives_the_server_and_not_its_version() {
 }
 
 #[test]
+fn what_is_provisioned_for_an_alias_moves_with_it() {
+    let (_project, server) = published();
+    assert_eq!(publish_again(&server, &format!("{TELLS}//")), 2);
+    let aliases = "/2015-03-31/functions/f/aliases";
+    let live = json!({"Name": "live", "FunctionVersion": "1"});
+    let answer = lambda(server.endpoint(), "POST", aliases, &live);
+    if answer.status == 501 {
+        return eprintln!("skipped: this server has no aliases");
+    }
+    assert_eq!(answer.status, 201, "{}", answer.text());
+
+    assert_eq!(put(&server, "live", 1).status, 202);
+    assert_eq!(once(&server, "live", "READY"), status(1, 1, "READY"));
+    assert_eq!(at_once(&server, "f:live", 1), kinds(&[("provisioned-concurrency", 1)]));
+    assert_eq!(at_once(&server, "f:1", 1), kinds(&[("provisioned-concurrency", 1)]));
+    let conflict = |message: &str| {
+        let body = json!({"Type": "User", "message": message});
+        (409, "ResourceConflictException", body)
+    };
+    let pointed = conflict("Version is pointed by a Provisioned Concurrency alias");
+    assert_eq!(refused(&put(&server, "1", 1)), pointed);
+
+    let path = format!("{aliases}/live");
+    let moved = lambda(server.endpoint(), "PUT", &path, &json!({"FunctionVersion": "2"}));
+    assert_eq!(moved.status, 200, "{}", moved.text());
+    assert_eq!(once(&server, "live", "READY"), status(1, 1, "READY"));
+    assert_eq!(at_once(&server, "f:live", 1), kinds(&[("provisioned-concurrency", 1)]));
+    assert_eq!(at_once(&server, "f:2", 1), kinds(&[("provisioned-concurrency", 1)]));
+    assert_eq!(at_once(&server, "f:1", 1), kinds(&[("on-demand", 1)]));
+    for version in ["1", "2"] {
+        let code = "ProvisionedConcurrencyConfigNotFoundException";
+        assert_eq!(refused(&got(&server, version)).1, code, "it is the alias's");
+    }
+
+    assert_eq!(delete(&server, "live").status, 204);
+    assert_eq!(put(&server, "2", 1).status, 202);
+    let twice =
+        conflict("Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version");
+    assert_eq!(refused(&put(&server, "live", 1)), twice);
+    assert_eq!(delete(&server, "2").status, 204);
+    assert_eq!(put(&server, "live", 1).status, 202);
+    assert_eq!(lambda(server.endpoint(), "DELETE", &path, &Value::Null).status, 204);
+    let list = format!(
+        "{}/2019-09-30/functions/f/provisioned-concurrency?List=ALL",
+        server.endpoint()
+    );
+    assert_eq!(get(&list).json(), json!({"ProvisionedConcurrencyConfigs": []}));
+}
+
+#[test]
 fn a_function_of_the_manifest_has_it_for_its_unpublished_version() {
     let manifest = "functions:\n  f: { code: ./tells.mjs, provisionedConcurrency: 2, reservedConcurrency: 3 }\n";
     let project = Project::new(manifest, &[("tells.mjs", TELLS)]);

@@ -31,6 +31,8 @@ struct Known {
     versions: BTreeMap<u64, BTreeSet<u64>>,
     /// Answers of the unpublished version, with the newest version that was known before the call.
     latest: Vec<(u64, u64)>,
+    /// The code of updates that were refused: it must never run.
+    refused: BTreeSet<u64>,
 }
 
 struct Storm {
@@ -178,8 +180,14 @@ impl Storm {
         let number = self.number();
         let path = format!("/2015-03-31/functions/{}/code", name(function));
         let body = json!({"ZipFile": packed(&code(number)), "Publish": true});
-        if let Some(answer) = self.change("PUT", &path, &body) {
-            self.published(function, &answer, Some(number));
+        match self.send("PUT", &path, &body.to_string()) {
+            Some(answer) if answer.status == 200 => self.published(function, &answer.json(), Some(number)),
+            Some(_) => {
+                let mut known = self.known[function].lock().unwrap();
+                known.refused.insert(number);
+            }
+            // The server was killed: nobody knows.
+            None => {}
         }
     }
 
@@ -283,6 +291,12 @@ impl Storm {
                     self.complain(format!("{}:{version} was published as {numbers:?}", name(function)));
                 }
                 newest.extend(numbers.iter().map(|number| (*number, *version)));
+            }
+            let ran = known.latest.iter().map(|(_, number)| number);
+            for number in ran.chain(known.versions.values().flatten()) {
+                if known.refused.contains(number) {
+                    self.complain(format!("{} ran {number}, which was refused", name(function)));
+                }
             }
             for (before, number) in &known.latest {
                 // Code whose publication broke off is not known by a version.

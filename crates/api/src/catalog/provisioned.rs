@@ -116,3 +116,94 @@ impl State {
 fn qualifier_of(key: &str) -> Option<Qualifier> {
     Qualifier::new(key.rsplit_once('/')?.1).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::super::{Alias, Function, Version, version_key};
+    use super::*;
+
+    const ACCOUNT: u32 = 1000;
+
+    /// A function with two versions, and the alias `live` of one of them.
+    fn state(live: u64) -> (State, FunctionName) {
+        let name = FunctionName::new("f").unwrap();
+        let version: Version = serde_json::from_value(serde_json::json!({
+            "description": "", "runtime": "nodejs22.x", "handler": "index.handler", "role": "", "timeout": 3, "memory": 128,
+            "environment": null, "layers": [], "ephemeralStorage": 512, "architectures": ["x86_64"], "packageType": "Zip",
+            "tracing": "PassThrough", "deadLetter": null, "snapStart": "None", "code": {"sha256": "", "size": 0}, "revision": "",
+            "modified": "2026-01-01T00:00:00Z", "phase": "Active", "update": null,
+            "logging": {"format": "Text", "applicationLevel": null, "systemLevel": null, "group": ""},
+        }))
+        .unwrap();
+        let mut state = State::default();
+        for number in [1, 2] {
+            state.versions.insert(version_key("f", number), version.clone());
+        }
+        let function = serde_json::json!({"latest": version, "lastVersion": 2});
+        let function: Function = serde_json::from_value(function).unwrap();
+        state.functions.insert("f", function);
+        let version = Qualifier::Version(live);
+        state.aliases.insert("f/live", Alias { version });
+        (state, name)
+    }
+
+    fn provision(state: &mut State, qualifier: &str, requested: u32) {
+        let name = FunctionName::new("f").unwrap();
+        let modified = DateTime::UNIX_EPOCH;
+        let key = provisioned_key(&name, &Qualifier::new(qualifier).unwrap());
+        state.provisioned.insert(key, Provisioned { requested, modified });
+    }
+
+    #[test]
+    fn what_is_provisioned_for_an_alias_moves_with_it() {
+        for live in [1, 2] {
+            let (mut state, f) = state(live);
+            provision(&mut state, "live", 3);
+            assert_eq!(state.provisioned_versions(&f), [(Qualifier::Version(live), 3)]);
+            provision(&mut state, "2", 4);
+            let expected = match live {
+                1 => vec![(Qualifier::Version(1), 3), (Qualifier::Version(2), 4)],
+                _ => vec![(Qualifier::Version(2), 7)],
+            };
+            assert_eq!(state.provisioned_versions(&f), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_provisioned_goes_with_its_version_alias_or_function() {
+        let kept = |take: fn(&mut State)| {
+            let (mut state, f) = state(1);
+            provision(&mut state, "live", 3);
+            provision(&mut state, "2", 4);
+            take(&mut state);
+            state.forget_orphans();
+            let kept = state.provisioned.iter().map(|(key, _)| key.to_owned());
+            (kept.collect::<Vec<_>>(), state.provisioned_total(&f))
+        };
+        assert_eq!(kept(|_| {}), (vec!["f/2".into(), "f/live".into()], 7));
+        let without_alias = kept(|state| drop(state.aliases.remove("f/live")));
+        assert_eq!(without_alias, (vec!["f/2".into()], 4));
+        let without_version = kept(|state| drop(state.versions.remove(&version_key("f", 2))));
+        assert_eq!(without_version, (vec!["f/live".into()], 3));
+        let without_function = kept(|state| {
+            state.functions.remove("f");
+            state.aliases.remove("f/live");
+            state.versions = Default::default();
+        });
+        assert_eq!(without_function, (vec![], 0));
+    }
+
+    #[test]
+    fn what_is_reserved_holds_what_is_provisioned() {
+        let (mut state, f) = state(1);
+        let other = FunctionName::new("other").unwrap();
+        provision(&mut state, "1", 30);
+        provision(&mut state, "2", 40);
+        assert_eq!((state.set_aside(&f), state.left_without(&other, ACCOUNT)), (70, 930));
+        assert_eq!(state.left_without(&f, ACCOUNT), 1000);
+        state.functions.get_mut("f").unwrap().reserved = Some(100);
+        assert_eq!((state.set_aside(&f), state.left_without(&other, ACCOUNT)), (100, 900));
+    }
+}

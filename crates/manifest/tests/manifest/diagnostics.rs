@@ -269,7 +269,7 @@ fn reservations() {
     check(
         "functions:\n  f: {code: f.js, reservedConcurrency: 500, provisionedConcurrency: 501}\n  g: {code: f.js, provisionedConcurrency: 401}\n",
         r#"
-            2:68 error [501] 501 environments are provisioned of 500 reserved -> raise `reservedConcurrency`, which holds them, or delete it
+            2:69 error [501] 501 environments are provisioned of 500 reserved -> raise `reservedConcurrency`, which holds them, or delete it
             3:43 error [401] all functions together reserve 901, but at most 900 can be reserved -> of 1000 concurrent executions 100 must stay for functions without a reservation; `accountConcurrency` raises the whole
         "#,
     );
