@@ -3,8 +3,10 @@
 //! [`State`] is one immutable picture of all of it; requests read the newest without waiting. A change works on a copy and becomes the picture
 //! when it is on disk: who sees it may rely on it, and a server that dies in between comes back with the one before. There is one change at a time.
 
+mod alias;
 mod function;
 mod layer;
+mod provisioned;
 mod table;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,8 +14,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hikigane_model::FunctionName;
 use hikigane_store::{Catalog as Documents, StoreError};
 
+pub use alias::Alias;
 pub use function::{Code, Function, LastUpdate, Logging, Phase, Version};
 pub use layer::{Layer, LayerPolicy, LayerStatement, LayerVersion, UsedLayer};
+pub use provisioned::{Provisioned, provisioned_key};
 pub use table::{Row, Table};
 
 use crate::error::ApiError;
@@ -21,12 +25,16 @@ use crate::error::ApiError;
 /// One picture of what is deployed. A copy shares all rows.
 #[derive(Debug, Clone, Default)]
 pub struct State {
+    /// Aliases by `function/alias`.
+    pub aliases: Table<Alias>,
     /// Functions by name.
     pub functions: Table<Function>,
     /// Versions of layers by [`version_key`].
     pub layer_versions: Table<LayerVersion>,
     /// Layers by name.
     pub layers: Table<Layer>,
+    /// Provisioned concurrency by [`provisioned_key`].
+    pub provisioned: Table<Provisioned>,
     /// Published versions by [`version_key`].
     pub versions: Table<Version>,
 }
@@ -40,6 +48,11 @@ impl State {
     /// A function.
     pub fn function(&self, name: &FunctionName) -> Option<&Arc<Function>> {
         self.functions.get(name.as_str())
+    }
+
+    /// An alias of a function.
+    pub fn alias(&self, name: &FunctionName, alias: &str) -> Option<&Arc<Alias>> {
+        self.aliases.get(&format!("{name}/{alias}"))
     }
 
     /// The published versions of a function, by number.

@@ -34,6 +34,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     reason: Option<&'static str>,
+    typed: bool,
 }
 
 impl ApiError {
@@ -44,12 +45,21 @@ impl ApiError {
             code,
             message: message.into(),
             reason: None,
+            typed: true,
         }
     }
 
     /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidParameterValueException", message)
+    }
+
+    /// [`ApiError::invalid`], of the account's concurrency: AWS leaves `Type` out of these (recorded).
+    pub fn concurrency(message: impl Into<String>) -> Self {
+        Self {
+            typed: false,
+            ..Self::invalid(message)
+        }
     }
 
     /// Something that is not there: 404 `ResourceNotFoundException`.
@@ -68,7 +78,8 @@ impl ApiError {
         if let Some(reason) = self.reason {
             body.insert("Reason".into(), reason.into());
         }
-        if !FRONT_END.contains(&self.code) {
+        // AWS's front end leaves it out, its services put it in (recorded).
+        if self.typed && !FRONT_END.contains(&self.code) {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
@@ -100,7 +111,14 @@ impl IntoResponse for ApiError {
             (ERROR_TYPE, HeaderValue::from_static(self.code)),
             (REQUEST_ID, request_id),
         ];
-        (status, headers, self.body().to_string()).into_response()
+        let mut response = (status, headers, self.body().to_string()).into_response();
+        if self.reason.is_some() {
+            // AWS's model: seconds until it may be tried again. Nobody knows when an invocation will end; its clients wait about as long at first.
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod code;
+mod concurrency;
 mod create;
 mod declared;
 mod deploy;
@@ -14,6 +15,7 @@ mod layered;
 mod layers;
 mod operations;
 mod page;
+mod provisioned;
 mod rules;
 mod s3;
 mod update;
@@ -125,13 +127,14 @@ impl Lambda {
 
     /// Makes one change of the catalog and of what can be invoked.
     async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let bounded = |state: &mut State| {
+        let whole = |state: &mut State| {
             let before = state.clone();
             let result = work(state)?;
+            state.forget_orphans();
             code::check_storage(&before, state)?;
             Ok(result)
         };
-        self.catalog.change(bounded, |changed| self.publish(changed)).await
+        self.catalog.change(whole, |changed| self.publish(changed)).await
     }
 
     /// Changes one function. It must be there, and not be the manifest's.

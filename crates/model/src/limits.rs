@@ -16,6 +16,8 @@ pub const MEMORY: (u32, u32, u32) = (128, 128, 10_240);
 pub const EPHEMERAL_STORAGE: (u32, u32) = (512, 10_240);
 /// Concurrent executions of all functions together, unless configured otherwise.
 pub const ACCOUNT_CONCURRENCY: u32 = 1_000;
+/// The most that it can be configured to. AWS raises it on request, to tens of thousands.
+pub const MAX_ACCOUNT_CONCURRENCY: u32 = 100_000;
 /// Concurrency that reservations must leave to the functions without one.
 pub const UNRESERVED_CONCURRENCY: u32 = 100;
 /// Longest an initialisation may take before it is redone under the function's own timeout, seconds.

@@ -9,7 +9,7 @@ use hikigane_store::{Lease, Settlement, StoreError};
 use crate::router::Order;
 use crate::{Refusal, Router, Target, retry};
 
-/// Queued events of one function without reservation that run at once. AWS would start a thousand environments for a burst; one
+/// Queued events of one function that run at once, unless more is set aside for it. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
 const PER_FUNCTION: u32 = 16;
 /// How long the queue is left alone after the store failed.
@@ -77,7 +77,7 @@ impl Router {
             }
         };
         let config = &spec.config.asynchronous;
-        if self.admission.reserved(&function) == Some(0) {
+        if self.admission.is_off(&function) {
             return self
                 .settle(&lease, retry::bury("ZeroReservedConcurrency", 0, None, now), None)
                 .await;
@@ -87,10 +87,10 @@ impl Router {
                 .settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None)
                 .await;
         }
-        if self.admission.running(&function) >= self.admission.reserved(&function).unwrap_or(PER_FUNCTION) {
+        if self.admission.running(&function) >= self.admission.queue_limit(&function, PER_FUNCTION) {
             return self.settle(&lease, Settlement::Release, None).await;
         }
-        let permit = match self.admission.try_acquire(&function) {
+        let permit = match self.admission.try_acquire(&function, &spec.version) {
             Ok(permit) => permit,
             Err(reason) => {
                 let settlement = retry::settle(&lease, &Outcome::Throttled(reason), Default::default(), config, now);

@@ -148,8 +148,10 @@ macro_rules! tables {
 }
 
 tables! {
+    aliases: super::Alias,
     functions: super::Function,
     layer_versions: super::LayerVersion,
     layers: super::Layer,
+    provisioned: super::Provisioned,
     versions: super::Version,
 }

@@ -130,6 +130,7 @@ impl Lambda {
                     last_version: 0,
                     tags: creation.tags,
                     reserved: None,
+                    provisioned: None,
                     from_manifest: false,
                 };
                 let mut number = Qualifier::Latest;

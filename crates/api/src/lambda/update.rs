@@ -11,6 +11,7 @@ use super::code::{CodeSource, Taken, check_size};
 use super::create::{Settings, check_source};
 use super::layered::resolve;
 use super::rules::{self, Named};
+use super::versions::{Publication, publish};
 use super::{Function, Input, Lambda};
 use crate::catalog::LastUpdate;
 use crate::error::ApiError;
@@ -73,9 +74,15 @@ impl Lambda {
             })
             .await?;
         if update.publish {
-            // A version is of code that is in force.
-            self.finish(&name).await?;
-            return self.publish_latest(&name, None).await;
+            // A version is of code that is in force; in one step, since another update would publish its own code under this one's name.
+            let publication = Publication::default();
+            let published = self
+                .finish_and(&name, |state| publish(state, &name, publication, now))
+                .await;
+            if published.is_err() {
+                self.finish_soon(name.clone());
+            }
+            return published?.ok_or_else(|| rules::no_function(&name, None));
         }
         self.finish_soon(name);
         Ok(answer)

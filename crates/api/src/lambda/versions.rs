@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use hikigane_model::{FunctionName, Qualifier};
 use serde_json::Value;
 
@@ -30,45 +31,8 @@ impl Lambda {
             code_sha256: text("CodeSha256").filter(|hash| !hash.is_empty()),
             revision: text("RevisionId"),
         };
-        self.publish_latest(&name, Some(publication)).await
-    }
-
-    /// Publishes the unpublished version. When it is what was published last, that one is the answer (recorded).
-    pub(super) async fn publish_latest(
-        self: &Arc<Self>,
-        name: &FunctionName,
-        publication: Option<Publication>,
-    ) -> Result<Value, ApiError> {
-        let publication = publication.unwrap_or_default();
         let now = self.now();
-        self.change(|state| {
-            let function = rules::modifiable(state, name)?;
-            rules::not_in_progress(name, function)?;
-            rules::revision(publication.revision.as_deref(), &function.latest.revision)?;
-            let current = &function.latest.code.sha256;
-            if let Some(wanted) = publication.code_sha256.filter(|wanted| wanted != current) {
-                return Err(ApiError::invalid(format!(
-                    "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({current}). Please try again with the CodeSHA256 in $LATEST."
-                )));
-            }
-            let (latest, last) = (function.latest.clone(), function.last_version);
-            if let Some(published) = state.version(name, last)
-                && is_same(published, &latest)
-            {
-                return Ok(published_answer(name, last, published));
-            }
-            let number = last + 1;
-            let mut version = latest;
-            if let Some(description) = publication.description {
-                version.description = description;
-            }
-            version.revise(now);
-            let answer = published_answer(name, number, &version);
-            state.versions.insert(version_key(name.as_str(), number), version);
-            rules::modifiable(state, name)?.last_version = number;
-            Ok(answer)
-        })
-        .await
+        self.change(|state| publish(state, &name, publication, now)).await
     }
 
     pub(super) async fn list_versions_by_function(&self, input: Input) -> Result<Value, ApiError> {
@@ -77,6 +41,40 @@ impl Lambda {
         self.existing(&name)?;
         Ok(page.answer("Versions", versions(&self.catalog.state(), &name, &page.after)))
     }
+}
+
+/// Publishes the unpublished version. When it is what was published last, that one is the answer (recorded).
+pub(super) fn publish(
+    state: &mut State,
+    name: &FunctionName,
+    publication: Publication,
+    now: DateTime<Utc>,
+) -> Result<Value, ApiError> {
+    let function = rules::modifiable(state, name)?;
+    rules::not_in_progress(name, function)?;
+    rules::revision(publication.revision.as_deref(), &function.latest.revision)?;
+    let current = &function.latest.code.sha256;
+    if let Some(wanted) = publication.code_sha256.filter(|wanted| wanted != current) {
+        return Err(ApiError::invalid(format!(
+            "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({current}). Please try again with the CodeSHA256 in $LATEST."
+        )));
+    }
+    let (latest, last) = (function.latest.clone(), function.last_version);
+    if let Some(published) = state.version(name, last)
+        && is_same(published, &latest)
+    {
+        return Ok(published_answer(name, last, published));
+    }
+    let number = last + 1;
+    let mut version = latest;
+    if let Some(description) = publication.description {
+        version.description = description;
+    }
+    version.revise(now);
+    let answer = published_answer(name, number, &version);
+    state.versions.insert(version_key(name.as_str(), number), version);
+    rules::modifiable(state, name)?.last_version = number;
+    Ok(answer)
 }
 
 /// `$LATEST` and the published versions, by number, after a key.
