@@ -181,10 +181,21 @@ fn check_json(payload: &mut Bytes) -> Result<(), ApiError> {
         )
     };
     // What is ignored inside a string is not looked at: whether it is UTF-8 must be asked first.
-    let text = std::str::from_utf8(payload).map_err(|error| refuse(&error))?;
+    let text = std::str::from_utf8(payload).map_err(|error| refuse(&not_utf8(payload, error.valid_up_to())))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map(drop)
         .map_err(|error| refuse(&error))
+}
+
+/// What AWS's parser says of a byte that begins no character (recorded): the column is the one behind it.
+fn not_utf8(payload: &[u8], place: usize) -> String {
+    let before = payload.get(..place).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 2;
+    let byte = payload.get(place).copied().unwrap_or_default();
+    format!(
+        "Invalid UTF-8 start byte 0x{byte:x}\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
+    )
 }
 
 /// `X-Amz-Client-Context`: base64 of JSON, at most 3,583 bytes.
