@@ -8,6 +8,7 @@ mod function;
 mod invocation;
 pub mod limits;
 mod names;
+mod url;
 
 pub use event::{Event, InvokeMode, StateWrite};
 pub use function::{
@@ -16,4 +17,6 @@ pub use function::{
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
     ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
+    parse_function_arn,
 };
+pub use url::{Cors, FunctionUrl, UrlAuth, UrlMode};

@@ -34,3 +34,6 @@ pub const ENVIRONMENT: usize = 4 * 1024;
 pub const LAYERS: usize = 5;
 /// Code and layers of a function together, unzipped, bytes (250 MB).
 pub const UNZIPPED: u64 = 262_144_000;
+/// How often the ends of asynchronous invocations may lead back to one function (AWS documentation, "Use Lambda recursive loop detection":
+/// about 16 times).
+pub const LOOP: u32 = 16;
