@@ -1,5 +1,6 @@
 //! Starting the program and talking to it.
 
+pub mod archives;
 mod functions;
 mod http;
 mod processes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hikigane_model::{FunctionError, Invocation, Outcome};
+use hikigane_model::{FunctionError, FunctionName, Invocation, Outcome, Qualifier};
 
 use crate::{EnvironmentSpec, LogSink, ResponseSink};
 
@@ -13,6 +13,9 @@ use crate::{EnvironmentSpec, LogSink, ResponseSink};
 pub trait Executor: Send + Sync {
     /// Makes an environment and initialises the function in it. What the function logs meanwhile goes to `logs`.
     async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError>;
+
+    /// Forgets what it keeps from one environment of this version to the next: the version is gone.
+    fn forget(&self, function: &FunctionName, version: &Qualifier);
 }
 
 /// A fresh environment.

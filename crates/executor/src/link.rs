@@ -21,7 +21,7 @@ use crate::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
 use crate::response::Inflow;
 use crate::tickets::Tickets;
 use crate::worker::{Worker, make_room};
-use crate::{Environment, Finished, LogSink, ResponseSink, Reuse};
+use crate::{Environment, EnvironmentSpec, Finished, LogSink, ResponseSink, Reuse};
 
 /// An invocation that runs for longer than this lets go those that were sent behind it: they go to other environments, or fresh ones,
 /// which take about as long to make.
@@ -34,6 +34,8 @@ const KEPT: usize = 256 * 1024;
 pub(crate) struct ProcessEnvironment {
     link: Arc<Link>,
     driver: JoinHandle<()>,
+    /// Its files must stay.
+    _spec: Arc<EnvironmentSpec>,
 }
 
 /// What callers and the task that drives the worker share.
@@ -94,14 +96,18 @@ impl Pending {
 }
 
 impl ProcessEnvironment {
-    /// Takes over a worker that has loaded its function. Must be called inside a tokio runtime.
-    pub(crate) fn new(worker: Worker) -> Self {
+    /// Takes over a worker that has loaded the function of `spec`. Must be called inside a tokio runtime.
+    pub(crate) fn new(worker: Worker, spec: Arc<EnvironmentSpec>) -> Self {
         let link = Arc::new(Link {
             state: Mutex::default(),
             work: Notify::new(),
         });
         let driver = tokio::spawn(drive(worker, link.clone()));
-        Self { link, driver }
+        Self {
+            link,
+            driver,
+            _spec: spec,
+        }
     }
 }
 

@@ -53,6 +53,16 @@ struct Key {
     revision: u64,
 }
 
+impl Key {
+    fn of(spec: &EnvironmentSpec) -> Self {
+        Self {
+            function: spec.config.name.clone(),
+            version: spec.version.clone(),
+            revision: spec.revision,
+        }
+    }
+}
+
 struct Idle {
     environment: Arc<dyn Environment>,
     since: Instant,
@@ -104,11 +114,7 @@ impl Pool {
         logs: &mut LogSink,
         response: Option<&ResponseSink>,
     ) -> Result<Report, StartError> {
-        let key = Key {
-            function: spec.config.name.clone(),
-            version: spec.version.clone(),
-            revision: spec.revision,
-        };
+        let key = Key::of(spec);
         while let Some(environment) = self.take(&key) {
             let finished = self.invoke(&key, environment, spec, invocation, logs, response).await;
             if finished.reuse != Reuse::NotStarted {
@@ -139,6 +145,22 @@ impl Pool {
             finished.outcome = Outcome::Crashed(CrashReason::Signal(9));
         }
         Ok(report(finished, InitKind::Cold(started.init)))
+    }
+
+    /// Takes note that a function's versions are no longer those of `before` but those of `after`. Idle environments of what is not among them any more
+    /// are ended: nothing will run in them again. What the executor keeps of a version that is gone is forgotten.
+    pub fn replace(&self, before: &[&EnvironmentSpec], after: &[&EnvironmentSpec]) {
+        let mut gone = Vec::new();
+        for old in before {
+            let mut same = after.iter().filter(|new| new.version == old.version).peekable();
+            if same.peek().is_none() {
+                self.executor.forget(&old.config.name, &old.version);
+            }
+            if !same.any(|new| new.revision == old.revision) {
+                gone.append(&mut lock(&self.warm).take_idle(&Key::of(old)));
+            }
+        }
+        drop(gone);
     }
 
     /// How many environments wait.
@@ -270,6 +292,14 @@ impl Warm {
         if self.idle > max_idle { self.take_oldest() } else { None }
     }
 
+    /// Takes out all idle environments of one kind. They are to be dropped outside the lock.
+    fn take_idle(&mut self, key: &Key) -> Vec<Idle> {
+        let idle = self.by_key.get_mut(key).map(|shelf| std::mem::take(&mut shelf.idle));
+        let idle = idle.unwrap_or_default();
+        self.idle -= idle.len();
+        idle
+    }
+
     /// Takes out the environment that has waited longest.
     fn take_oldest(&mut self) -> Option<Arc<dyn Environment>> {
         let shelves = self.by_key.values_mut().filter(|shelf| !shelf.idle.is_empty());
@@ -313,6 +343,7 @@ mod tests {
     struct Scripted {
         made: Mutex<u32>,
         alive: Arc<Mutex<i32>>,
+        forgotten: Mutex<Vec<String>>,
     }
 
     struct Actor {
@@ -337,6 +368,10 @@ mod tests {
                 environment: Arc::new(environment),
                 init: Duration::from_millis(7),
             })
+        }
+
+        fn forget(&self, function: &FunctionName, version: &Qualifier) {
+            lock(&self.forgotten).push(format!("{function}:{version}"));
         }
     }
 
@@ -413,6 +448,7 @@ mod tests {
             config: Arc::new(config),
             version: Qualifier::Latest,
             revision,
+            pin: Arc::new(()),
         })
     }
 
@@ -475,6 +511,24 @@ mod tests {
         );
         assert_eq!(run(&pool, &spec("f", 1), "dirty").await, told(2, false));
         assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 0 }, 0));
+    }
+
+    #[tokio::test]
+    async fn environments_that_nothing_will_run_in_again_are_ended() {
+        let executor = Arc::new(Scripted::default());
+        let alive = executor.alive.clone();
+        let pool = Pool::new(executor.clone(), Duration::from_secs(60), 8);
+        let (old, new) = (spec("f", 1), spec("f", 2));
+        for spec in [&old, &new, &spec("g", 1)] {
+            run(&pool, spec, "x").await;
+        }
+        pool.replace(&[&old], &[&new]);
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 2 }, 2));
+        assert_eq!(run(&pool, &new, "x").await, told(2, false), "the new one goes on");
+        assert!(lock(&executor.forgotten).is_empty(), "the version is still there");
+        pool.replace(&[&new], &[]);
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 1 }, 1));
+        assert_eq!(*lock(&executor.forgotten), ["f:$LATEST"]);
     }
 
     #[tokio::test]

@@ -34,6 +34,15 @@ pub const ENVIRONMENT: usize = 4 * 1024;
 pub const LAYERS: usize = 5;
 /// Code and layers of a function together, unzipped, bytes (250 MB).
 pub const UNZIPPED: u64 = 262_144_000;
+<<<<<<< HEAD
 /// How often the ends of asynchronous invocations may lead back to one function (AWS documentation, "Use Lambda recursive loop detection":
 /// about 16 times).
 pub const LOOP: u32 = 16;
+=======
+/// A package that is sent in a request, zipped, bytes (50 MB).
+pub const ZIPPED: u64 = 52_428_800;
+/// All packages of all functions, versions and layers together, zipped, bytes (75 GB).
+pub const CODE_STORAGE: u64 = 75 * 1024 * 1024 * 1024;
+/// A policy of a function or layer version, bytes of its JSON (20 KB).
+pub const POLICY: usize = 20 * 1024;
+>>>>>>> 5156a8cad6a8c7489afc7dbc63ce17f75b377959

@@ -172,7 +172,11 @@ impl Router {
     pub fn deploy(&self, name: &FunctionName, function: Option<Deployed>) {
         self.admission
             .reserve(name, function.as_ref().and_then(|function| function.reserved));
-        self.routes.set(name, function);
+        let after = function.map(Arc::new);
+        let before = self.routes.set(name, after.clone());
+        let before = before.as_deref().map(Deployed::ready).unwrap_or_default();
+        let after = after.as_deref().map(Deployed::ready).unwrap_or_default();
+        self.pool.replace(&before, &after);
         // Events may wait for just this.
         self.wake.notify_one();
     }

@@ -140,11 +140,11 @@ impl Tree {
         }
     }
 
-    /// Reads the object at `key` from end to end.
-    pub(crate) fn read(&self, key: &ObjectKey, called_off: &CancellationToken) -> io::Result<Reading> {
+    /// Opens the object at `key`; `None` when no object stands there.
+    pub(crate) fn open(&self, key: &ObjectKey) -> io::Result<Option<(File, Identity)>> {
         // A device may act on being opened, so nothing else than a regular file is, as far as a look can tell.
         let Look::Object { identity: seen, .. } = self.look(key)? else {
-            return Ok(Reading::Changing);
+            return Ok(None);
         };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = self.parent(key).and_then(|(parent, name)| match parent {
@@ -153,16 +153,20 @@ impl Tree {
         });
         let file = match opened {
             Ok(file) => file,
-            Err(errno) if is_absence(errno) => return Ok(Reading::Changing),
+            Err(errno) if is_absence(errno) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let Look::Object { identity, .. } = look_of(&rustix::fs::fstat(&file)?) else {
+        match look_of(&rustix::fs::fstat(&file)?) {
+            Look::Object { identity, .. } if identity == seen => Ok(Some((File::from(file), identity))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the object at `key` from end to end.
+    pub(crate) fn read(&self, key: &ObjectKey, called_off: &CancellationToken) -> io::Result<Reading> {
+        let Some((mut file, identity)) = self.open(key)? else {
             return Ok(Reading::Changing);
         };
-        if identity != seen {
-            return Ok(Reading::Changing);
-        }
-        let mut file = File::from(file);
         let mut digest = Md5::new();
         let mut chunk = vec![0; CHUNK.min(usize::try_from(identity.size).unwrap_or(CHUNK).max(1) + 1)];
         let mut size = 0;

@@ -64,7 +64,7 @@ impl<T> Table<T> {
     }
 
     /// The rows whose keys start with `prefix`, in order.
-    pub fn starting_with(&self, prefix: String) -> impl Iterator<Item = (&str, &Arc<T>)> {
+    pub fn starting_with(&self, prefix: String) -> impl DoubleEndedIterator<Item = (&str, &Arc<T>)> + use<'_, T> {
         use std::ops::Bound::{Included, Unbounded};
         let rest = self
             .0
@@ -149,5 +149,7 @@ macro_rules! tables {
 
 tables! {
     functions: super::Function,
+    layer_versions: super::LayerVersion,
+    layers: super::Layer,
     versions: super::Version,
 }

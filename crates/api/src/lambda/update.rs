@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::CodeSource;
-use super::create::Settings;
+use super::code::{CodeSource, Taken, check_size};
+use super::create::{Settings, check_source};
+use super::layered::resolve;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda};
 use crate::catalog::LastUpdate;
@@ -43,8 +44,11 @@ impl Lambda {
             rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
             rules::not_in_progress(&name, function)
         };
-        check(self.existing(&name)?.as_ref())?;
-        let code = self.take_in(update.code).await?;
+        let function = rules::modifiable_now(&self.catalog.state(), &name)?;
+        check(&function)?;
+        check_source(&function.latest.package_type, &update.code)?;
+        // The pin keeps the package until the end. After a dry run nothing else does.
+        let Taken { code, pin: _pin } = self.take_in(update.code).await?;
         let now = self.now();
         let change = |function: &mut Function| {
             check(function)?;
@@ -53,14 +57,21 @@ impl Lambda {
             if let Some(architectures) = update.architectures {
                 latest.architectures = architectures;
             }
-            latest.update = Some(LastUpdate::InProgress);
-            latest.revise(now);
-            Ok(answer(&name, function))
+            check_size(latest)
         };
         if update.dry_run {
-            return change(&mut Function::clone(self.existing(&name)?.as_ref()));
+            let mut function = Function::clone(&function);
+            change(&mut function)?;
+            return Ok(answer(&name, &function));
         }
-        let answer = self.change_function(&name, change).await?;
+        let answer = self
+            .change_function(&name, |function| {
+                change(function)?;
+                function.latest.update = Some(LastUpdate::InProgress);
+                function.latest.revise(now);
+                Ok(answer(&name, function))
+            })
+            .await?;
         if update.publish {
             // A version is of code that is in force.
             self.finish(&name).await?;
@@ -73,13 +84,18 @@ impl Lambda {
     pub(super) async fn update_function_configuration(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = Named::of(&input)?.name;
         let update: ConfigurationUpdate = input.parse()?;
-        let state = self.catalog.state();
         let now = self.now();
         let answer = self
-            .change_function(&name, |function| {
+            .change(|state| {
+                let layers = update.settings.layers.as_ref().map(|arns| resolve(state, arns));
+                let function = rules::modifiable(state, &name)?;
                 rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
                 rules::not_in_progress(&name, function)?;
-                update.settings.apply(&mut function.latest, &state)?;
+                update.settings.apply(&mut function.latest)?;
+                if let Some(layers) = layers {
+                    function.latest.layers = layers?;
+                    check_size(&function.latest)?;
+                }
                 function.latest.update = Some(LastUpdate::InProgress);
                 function.latest.revise(now);
                 Ok(answer(&name, function))
