@@ -99,7 +99,7 @@ fn every_key_has_a_description() {
     let schema = hikigane_manifest::schema(&plugins());
     let sections = schema["$defs"].as_object().unwrap();
     let mut seen = 0;
-    for name in ["Defaults", "Function", "Allow", "Asynchronous", "Event"] {
+    for name in ["Defaults", "Function", "Allow", "Asynchronous", "Cors", "Url", "Event"] {
         for (key, property) in sections[name]["properties"].as_object().unwrap() {
             let is_reference = property.get("$ref").is_some();
             let description = property["description"].as_str().unwrap_or_default();
