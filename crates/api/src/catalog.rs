@@ -3,24 +3,35 @@
 //! [`State`] is one immutable picture of all of it; requests read the newest without waiting. A change works on a copy and becomes the picture
 //! when it is on disk: who sees it may rely on it, and a server that dies in between comes back with the one before. There is one change at a time.
 
+mod alias;
 mod function;
+mod mapping;
 mod table;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hikigane_model::FunctionName;
+use hikigane_model::{FunctionName, Qualifier};
 use hikigane_store::{Catalog as Documents, StoreError};
 
-pub use function::{Code, Function, LastUpdate, Logging, Phase, Version};
+pub use alias::{Alias, Share};
+pub use function::{Code, Function, LastUpdate, Logging, Phase, RecursiveLoop, RuntimeUpdate, Version};
+pub use mapping::{EventSource, Mapping, MappingState};
 pub use table::{Row, Table};
 
 use crate::error::ApiError;
+use crate::policy::Policy;
 
 /// One picture of what is deployed. A copy shares all rows.
 #[derive(Debug, Clone, Default)]
 pub struct State {
+    /// Aliases by [`qualified_key`].
+    pub aliases: Table<Alias>,
     /// Functions by name.
     pub functions: Table<Function>,
+    /// Event source mappings by UUID.
+    pub mappings: Table<Mapping>,
+    /// Policies of functions (under `$LATEST`), versions and aliases by [`qualified_key`].
+    pub policies: Table<Policy>,
     /// Published versions by [`version_key`].
     pub versions: Table<Version>,
 }
@@ -28,6 +39,11 @@ pub struct State {
 /// The key of a published version: `name/00000000007`, so that versions are ordered by number.
 pub fn version_key(function: &str, number: u64) -> String {
     format!("{function}/{number:011}")
+}
+
+/// The key of what belongs to a qualifier of a function: `name/live`.
+pub fn qualified_key(function: &FunctionName, qualifier: &Qualifier) -> String {
+    format!("{function}/{qualifier}")
 }
 
 impl State {
@@ -46,6 +62,37 @@ impl State {
     /// A published version of a function.
     pub fn version(&self, name: &FunctionName, number: u64) -> Option<&Arc<Version>> {
         self.versions.get(&version_key(name.as_str(), number))
+    }
+
+    /// The aliases of a function, by name.
+    pub fn aliases_of(&self, name: &FunctionName) -> impl Iterator<Item = (&str, &Arc<Alias>)> {
+        let named = |(key, alias): (_, _)| Some((str::rsplit_once(key, '/')?.1, alias));
+        self.aliases.starting_with(format!("{name}/")).filter_map(named)
+    }
+
+    /// An alias of a function.
+    pub fn alias(&self, name: &FunctionName, alias: &str) -> Option<&Arc<Alias>> {
+        self.aliases.get(&format!("{name}/{alias}"))
+    }
+
+    /// Removes a function and all that is its.
+    pub fn remove_function(&mut self, name: &FunctionName) {
+        self.functions.remove(name.as_str());
+        let prefix = format!("{name}/");
+        self.aliases.remove_starting_with(&prefix);
+        self.policies.remove_starting_with(&prefix);
+        self.versions.remove_starting_with(&prefix);
+    }
+
+    /// Removes a version or an alias, and what belongs to it. One that is not there is as good as removed.
+    pub fn remove_qualifier(&mut self, name: &FunctionName, qualifier: &Qualifier) {
+        let key = qualified_key(name, qualifier);
+        match qualifier {
+            Qualifier::Latest => {}
+            Qualifier::Version(number) => drop(self.versions.remove(&version_key(name.as_str(), *number))),
+            Qualifier::Alias(_) => drop(self.aliases.remove(&key)),
+        }
+        self.policies.remove(&key);
     }
 }
 
@@ -88,10 +135,7 @@ impl Catalog {
         let mut shadowed = Vec::new();
         for (name, function) in declared {
             if state.function(&name).is_some() {
-                let numbers: Vec<u64> = state.versions_of(&name).map(|(number, _)| number).collect();
-                for number in numbers {
-                    state.versions.remove(&version_key(name.as_str(), number));
-                }
+                state.remove_function(&name);
                 shadowed.push(name.clone());
             }
             state.functions.insert(name.as_str(), function);

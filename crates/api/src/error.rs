@@ -19,6 +19,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     reason: Option<&'static str>,
+    untyped: bool,
 }
 
 impl ApiError {
@@ -29,7 +30,14 @@ impl ApiError {
             code,
             message: message.into(),
             reason: None,
+            untyped: false,
         }
+    }
+
+    /// The error without `Type`, which AWS leaves out of a few (recorded).
+    pub fn untyped(mut self) -> Self {
+        self.untyped = true;
+        self
     }
 
     /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
@@ -61,7 +69,7 @@ impl ApiError {
                 | "RequestEntityTooLargeException"
                 | "UnknownOperationException"
         );
-        if !from_front_end {
+        if !from_front_end && !self.untyped {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
@@ -74,6 +82,7 @@ impl ApiError {
                 | "InvalidCodeSignatureException"
                 | "RecursiveInvocationException"
                 | "InvalidRuntimeException"
+                | "ResourceInUseException"
                 | "SerializationException"
         );
         body.insert(

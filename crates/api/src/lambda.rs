@@ -3,15 +3,22 @@
 //! An operation is a function from [`Input`] to the JSON of its answer, in a file by subject. It reads [`Catalog::state`], checks the rules
 //! of the business, and makes its change through [`Lambda::change`], which also tells the router what can be invoked from then on.
 
+mod account;
+mod aliases;
 mod answer;
 mod code;
 mod create;
 mod declared;
 mod deploy;
+mod event_source;
 mod function;
+mod management;
+mod mappings;
 mod operations;
 mod page;
+mod permissions;
 mod rules;
+mod tags;
 mod update;
 mod versions;
 

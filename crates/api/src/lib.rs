@@ -7,6 +7,7 @@ mod guard;
 mod invoke;
 mod lambda;
 mod name;
+mod policy;
 mod shapes;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
 pub use lambda::{Declared, Lambda, LambdaParts};
+pub use policy::{Access, Caller};
 
 /// What the endpoint answers from.
 #[derive(Clone)]
@@ -56,6 +58,14 @@ impl Endpoint {
     fn routes(self, address: SocketAddr) -> Routes {
         Routes::new()
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async",
+                post(invoke::invoke_async),
+            )
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async/",
+                post(invoke::invoke_async),
+            )
             .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
             .method_not_allowed_fallback(error::unknown_operation)

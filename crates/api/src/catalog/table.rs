@@ -51,6 +51,11 @@ impl<T> Table<T> {
         self.0.remove(key)
     }
 
+    /// Removes the rows whose keys start with `prefix`.
+    pub fn remove_starting_with(&mut self, prefix: &str) {
+        self.0.retain(|key, _| !key.starts_with(prefix));
+    }
+
     /// All rows, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<T>)> {
         self.0.iter().map(|(key, row)| (key.as_str(), row))
@@ -148,6 +153,9 @@ macro_rules! tables {
 }
 
 tables! {
+    aliases: super::Alias,
     functions: super::Function,
+    mappings: super::Mapping,
+    policies: super::Policy,
     versions: super::Version,
 }

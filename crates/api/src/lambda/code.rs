@@ -13,7 +13,7 @@ use crate::catalog::Code;
 use crate::error::ApiError;
 
 /// The largest zip that may be sent as such (AWS: 50 MB).
-const ZIPPED: usize = 52_428_800;
+pub const ZIPPED: usize = 52_428_800;
 
 /// Where code comes from: the members of `FunctionCode`, and of `UpdateFunctionCode`.
 #[derive(Debug, Default, Deserialize)]

@@ -11,7 +11,7 @@ use super::answer::Configuration;
 use super::code::CodeSource;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
-use crate::catalog::{Code, Logging, Version, version_key};
+use crate::catalog::{Code, Logging, RecursiveLoop, RuntimeUpdate, Version, version_key};
 use crate::error::ApiError;
 use crate::shapes::LAMBDA;
 
@@ -120,6 +120,7 @@ impl Lambda {
                     last_version: 0,
                     tags: creation.tags,
                     reserved: None,
+                    recursive_loop: RecursiveLoop::default(),
                     from_manifest: false,
                 };
                 let mut number = Qualifier::Latest;
@@ -134,8 +135,8 @@ impl Lambda {
                     name: &name,
                     version: &function.latest,
                     number,
-                    qualified: false,
-                    with_update: true,
+                    qualifier: None,
+                    listed: false,
                 }
                 .json();
                 state.functions.insert(name.as_str(), function);
@@ -262,7 +263,9 @@ pub fn blank(name: &FunctionName) -> Version {
             signing_profile_version: None,
             signing_job: None,
         },
+        runtime_update: RuntimeUpdate::default(),
         revision: String::new(),
+        edition: None,
         modified: chrono::DateTime::UNIX_EPOCH,
         phase: Phase::Pending,
         update: None,

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::answer::role_of_manifest;
 use super::create::blank;
 use super::{Function, Phase};
-use crate::catalog::{Code, LastUpdate, Version};
+use crate::catalog::{Code, LastUpdate, RecursiveLoop, Version};
 
 /// A function of the manifest.
 pub struct Declared {
@@ -94,6 +94,7 @@ fn row(declared: &Declared) -> Function {
         last_version: 0,
         tags: BTreeMap::from([("hikigane:declared-in".to_owned(), "manifest".to_owned())]),
         reserved: config.reserved_concurrency,
+        recursive_loop: RecursiveLoop::default(),
         from_manifest: true,
     }
 }

@@ -10,7 +10,7 @@ use super::answer::Configuration;
 use super::code::CodeSource;
 use super::create::Settings;
 use super::rules::{self, Named};
-use super::{Function, Input, Lambda};
+use super::{Function, Input, Lambda, Phase, State, versions};
 use crate::catalog::LastUpdate;
 use crate::error::ApiError;
 
@@ -60,12 +60,19 @@ impl Lambda {
         if update.dry_run {
             return change(&mut Function::clone(self.existing(&name)?.as_ref()));
         }
-        let answer = self.change_function(&name, change).await?;
-        if update.publish {
-            // A version is of code that is in force.
-            self.finish(&name).await?;
-            return self.publish_latest(&name, None).await;
-        }
+        let change = |state: &mut State| {
+            let function = rules::modifiable(state, &name)?;
+            let answer = change(function)?;
+            if !update.publish {
+                return Ok(answer);
+            }
+            // Active together with the unpublished version (recorded).
+            let mut version = function.latest.clone();
+            (version.phase, version.update) = (Phase::Pending, None);
+            version.revise(now);
+            versions::publish(state, &name, version)
+        };
+        let answer = self.change(change).await?;
         self.finish_soon(name);
         Ok(answer)
     }
@@ -95,8 +102,8 @@ fn answer(name: &FunctionName, function: &Function) -> Value {
         name,
         version: &function.latest,
         number: Qualifier::Latest,
-        qualified: false,
-        with_update: true,
+        qualifier: None,
+        listed: false,
     }
     .json()
 }
