@@ -14,6 +14,11 @@ SUPPORTED = (
     "nodejs20.x python3.14 provided.al2023 python3.12 python3.13 nodejs24.x nodejs22.x java25 python3.10 python3.11 java21 ruby3.3 ruby3.4"
     " ruby3.2 python3.8 python3.9 java17 nodejs16.x dotnet10 dotnet8 java11 dotnet6 nodejs18.x provided.al2 java8.al2"
 ).split()
+TAGGABLE = (
+    r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?"
+    r"|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}"
+    r"|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"
+)
 # What AWS was seen to answer otherwise than its model says: a path into the description, and what stands there.
 CORRECTIONS = {
     "lambda": {
@@ -30,6 +35,9 @@ CORRECTIONS = {
         # Recorded: the order in which AWS prints them.
         ("shapes", "RecursiveLoop", "enum"): ["Terminate", "Allow"],
         ("shapes", "InvokeMode", "enum"): ["RESPONSE_STREAM", "BUFFERED"],
+        ("shapes", "EventSourcePosition", "enum"): ["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"],
+        # Recorded: what can have tags.
+        ("shapes", "TaggableResource", "pattern"): TAGGABLE,
     },
     "signer": {},
 }

@@ -8,20 +8,23 @@ mod guard;
 mod invoke;
 mod lambda;
 mod name;
+mod policy;
 mod shapes;
 mod stream;
+mod url;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router as Routes;
-use axum::routing::post;
+use axum::routing::{any, post};
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
 pub use lambda::{Declared, Lambda, LambdaParts};
+pub use policy::{Access, Caller};
 
 /// What the endpoint answers from.
 #[derive(Clone)]
@@ -56,12 +59,27 @@ impl Endpoint {
     }
 
     fn routes(self, address: SocketAddr) -> Routes {
+        let urls = url::PATHS
+            .iter()
+            .fold(Routes::new(), |routes, path| routes.route(path, any(url::by_path)));
+        let urls = url::PATHS
+            .iter()
+            .fold(Routes::new(), |routes, path| routes.route(path, any(url::by_path)));
         Routes::new()
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async",
+                post(invoke::invoke_async),
+            )
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async/",
+                post(invoke::invoke_async),
+            )
             .route(
                 "/2021-11-15/functions/{function}/response-streaming-invocations",
                 post(stream::invoke_with_response_stream),
             )
+            .merge(urls)
             .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
             .method_not_allowed_fallback(error::unknown_operation)
@@ -69,6 +87,7 @@ impl Endpoint {
                 guard::Guard::new(address),
                 guard::check,
             ))
+            .layer(axum::middleware::from_fn_with_state(self.clone(), url::by_host))
             .with_state(self)
     }
 }

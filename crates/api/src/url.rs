@@ -91,7 +91,14 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request) -> Response {
         return cors::preflight(cors, request.headers());
     }
     let request_id = RequestId::random();
-    let called = Call { endpoint, id, target, request_id: &request_id }.run(request).await;
+    let called = Call {
+        endpoint,
+        id,
+        target,
+        request_id: &request_id,
+    }
+    .run(request)
+    .await;
     let mut response = called.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, invoke::value(request_id.as_str()));
@@ -150,7 +157,10 @@ impl Call<'_> {
             UrlAuth::Iam => ACCOUNT_ID,
         };
         let request = proxy::Request {
-            gateway: Gateway { account_id, api_id: self.id },
+            gateway: Gateway {
+                account_id,
+                api_id: self.id,
+            },
             route_key: "$default",
             path_parameters: &[],
             head,
@@ -187,7 +197,12 @@ mod tests {
 
     #[test]
     fn a_host_names_a_url_only_on_our_port() {
-        let id_of = |host: &str| id_of(&Request::builder().header(HOST, host).body(Body::empty()).unwrap(), 9000);
+        let id_of = |host: &str| {
+            id_of(
+                &Request::builder().header(HOST, host).body(Body::empty()).unwrap(),
+                9000,
+            )
+        };
         for (host, id) in [
             ("abc.lambda-url.us-east-1.localhost:9000", Some("abc")),
             ("ABC.Lambda-URL.us-east-1.LOCALHOST:9000", Some("abc")),

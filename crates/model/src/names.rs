@@ -218,7 +218,12 @@ mod tests {
     #[test]
     fn an_arn_names_a_function_as_it_was_written() {
         let name = FunctionName::new("f-1").unwrap();
-        for qualifier in [None, Some(Qualifier::Latest), Some(Qualifier::Version(7)), Some(Qualifier::Alias("live".into()))] {
+        for qualifier in [
+            None,
+            Some(Qualifier::Latest),
+            Some(Qualifier::Version(7)),
+            Some(Qualifier::Alias("live".into())),
+        ] {
             let arn = function_arn(&name, qualifier.as_ref());
             assert_eq!(parse_function_arn(&arn), Some((name.clone(), qualifier)), "{arn}");
         }

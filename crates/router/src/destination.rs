@@ -84,7 +84,8 @@ impl Router {
             Settlement::Retry { .. } | Settlement::Release => return None,
         };
         let told = self.tell(destination, lease, &end, run.as_ref());
-        told.inspect_err(|reason| self.warn(lease, run, destination, reason)).ok()
+        told.inspect_err(|reason| self.warn(lease, run, destination, reason))
+            .ok()
     }
 
     fn tell(&self, destination: &str, lease: &Lease, end: &End<'_>, run: Option<&Run>) -> Result<NewEvent, String> {

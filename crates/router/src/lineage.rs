@@ -29,7 +29,12 @@ pub fn extend(trace: Option<&str>, function: &FunctionName) -> String {
 /// A header of its own, for an event that came without one: time and a random number (AWS X-Ray documentation, "Tracing header").
 pub fn root() -> String {
     let seconds = chrono::Utc::now().timestamp();
-    let digits: String = RequestId::random().as_str().chars().filter(|c| *c != '-').take(24).collect();
+    let digits: String = RequestId::random()
+        .as_str()
+        .chars()
+        .filter(|c| *c != '-')
+        .take(24)
+        .collect();
     format!("Root=1-{seconds:08x}-{digits}")
 }
 
@@ -65,7 +70,15 @@ mod tests {
     #[test]
     fn a_header_that_somebody_made_up_counts_for_nothing() {
         let a = FunctionName::new("a").unwrap();
-        for trace in ["", ";;", "Lineage=", "Lineage=a", "Lineage=a:x|:|a", "Lineage=a:-1", "Lineage=ab:7"] {
+        for trace in [
+            "",
+            ";;",
+            "Lineage=",
+            "Lineage=a",
+            "Lineage=a:x|:|a",
+            "Lineage=a:-1",
+            "Lineage=ab:7",
+        ] {
             assert_eq!(count(Some(trace), &a), 0, "{trace}");
             assert_eq!(count(Some(&extend(Some(trace), &a)), &a), 1, "{trace}");
         }

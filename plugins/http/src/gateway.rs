@@ -76,8 +76,7 @@ impl Gateway {
     ) -> Result<Reply, Reply> {
         let (head, body) = request.into_parts();
         let verb = Verb::of(&head.method).ok_or_else(|| not_allowed(&head.method))?;
-        let host =
-            host(&head, connection).ok_or_else(|| closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
+        let host = host(&head, connection).ok_or_else(|| closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
         let route = self.table.find(verb, head.uri.path()).ok_or_else(not_found)?;
         let on_request = head.headers.contains_key(header::EXPECT);
         let body = body::read(body, on_request, limits::SYNC_PAYLOAD, self.body_time)
@@ -133,13 +132,15 @@ impl Gateway {
             CallError::Refused(reason) => unavailable_because(&reason),
         })?;
         match reply.outcome {
-            Outcome::Returned(result) => proxy::of_result(&result, TEXT).map(|response| response.map(Full::new)).map_err(|malformed| {
-                let mut reply = json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
-                reply
-                    .headers_mut()
-                    .insert(REASON, HeaderValue::from_static(malformed.0));
-                reply
-            }),
+            Outcome::Returned(result) => proxy::of_result(&result, TEXT)
+                .map(|response| response.map(Full::new))
+                .map_err(|malformed| {
+                    let mut reply = json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
+                    reply
+                        .headers_mut()
+                        .insert(REASON, HeaderValue::from_static(malformed.0));
+                    reply
+                }),
             Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
                 Err(json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
             }

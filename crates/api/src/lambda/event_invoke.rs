@@ -92,12 +92,12 @@ impl Lambda {
         if state.function(&name).is_none() {
             return Err(no_function());
         }
-        let all = state.event_invokes.starting_with(format!("{name}/"));
-        let entries = all.filter(|(key, _)| *key > page.after.as_str()).filter_map(|(key, config)| {
-            let qualifier = Qualifier::new(key.rsplit_once('/')?.1).ok()?;
+        let entries = state.event_invokes_of(&name).map(|(qualifier, config)| {
             let name = name.clone();
-            Some((key, shown(&Target { name, qualifier }, config)))
+            let target = Target { name, qualifier };
+            (target.key(), shown(&target, config))
         });
+        let entries = entries.filter(|(key, _)| *key > page.after);
         Ok(page.answer("FunctionEventInvokeConfigs", entries))
     }
 
@@ -208,7 +208,10 @@ fn no_function() -> ApiError {
 }
 
 fn no_config(target: &Target) -> ApiError {
-    ApiError::not_found(format!("The function {} doesn't have an EventInvokeConfig", target.arn()))
+    ApiError::not_found(format!(
+        "The function {} doesn't have an EventInvokeConfig",
+        target.arn()
+    ))
 }
 
 /// `DestinationConfig` is always there, and `LastModified` a number of seconds (recorded; AWS's API model).

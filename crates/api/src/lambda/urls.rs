@@ -148,12 +148,12 @@ impl Lambda {
         if state.function(&name).is_none() {
             return Err(no_function());
         }
-        let all = state.urls.starting_with(format!("{name}/"));
-        let entries = all.filter(|(key, _)| *key > page.after.as_str()).filter_map(|(key, url)| {
-            let qualifier = Qualifier::new(key.rsplit_once('/')?.1).ok()?;
+        let entries = state.urls_of(&name).map(|(qualifier, url)| {
             let name = name.clone();
-            Some((key, self.shown_whole(&Target { name, qualifier }, url)))
+            let target = Target { name, qualifier };
+            (target.key(), self.shown_whole(&target, url))
         });
+        let entries = entries.filter(|(key, _)| *key > page.after);
         Ok(page.answer("FunctionUrlConfigs", entries))
     }
 

@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
@@ -29,8 +29,16 @@ pub fn preflight(cors: &Cors, asked: &HeaderMap) -> Response {
     }
     headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
     for (name, allowed, wanted) in [
-        (ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods, ACCESS_CONTROL_REQUEST_METHOD),
-        (ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers, ACCESS_CONTROL_REQUEST_HEADERS),
+        (
+            ACCESS_CONTROL_ALLOW_METHODS,
+            &cors.allow_methods,
+            ACCESS_CONTROL_REQUEST_METHOD,
+        ),
+        (
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            &cors.allow_headers,
+            ACCESS_CONTROL_REQUEST_HEADERS,
+        ),
     ] {
         let any = allowed.iter().flatten().any(|value| value == "*");
         // `*` means nothing to a browser that sends credentials: it is told what it asked for.
@@ -62,7 +70,11 @@ pub fn allow(cors: &Cors, origin: &HeaderValue, headers: &mut HeaderMap) -> bool
     if cors.allow_credentials == Some(true) {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
-    set(headers, ACCESS_CONTROL_EXPOSE_HEADERS, list(cors.expose_headers.as_deref()));
+    set(
+        headers,
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        list(cors.expose_headers.as_deref()),
+    );
     true
 }
 

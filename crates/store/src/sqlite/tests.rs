@@ -43,7 +43,9 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_leases_are_not() {
                 attempts: 1,
                 throttles: 0,
             },
-            None, None)
+            None,
+            None,
+        )
         .await
         .unwrap();
     drop(store);

@@ -173,7 +173,10 @@ async fn play(steps: Vec<Step>) {
                         Settlement::Release
                     }
                 };
-                store.settle(&lease, settlement, Some(run("a", "1")), None).await.unwrap();
+                store
+                    .settle(&lease, settlement, Some(run("a", "1")), None)
+                    .await
+                    .unwrap();
                 lost.push(lease);
             }
             Step::Settle { .. } => {}

@@ -191,7 +191,9 @@ async fn release_undoes_a_lease(queue: &dyn EventQueue) {
                 attempts: 1,
                 throttles: 2,
             },
-            None, None)
+            None,
+            None,
+        )
         .await
         .unwrap();
     let lease = lease_all(queue, 61).await.remove(0);
@@ -210,8 +212,14 @@ async fn what_follows_is_queued_with_the_settlement_or_not_at_all(queue: &dyn Ev
     let refused = queue.settle(&lease, Settlement::Done, None, follow()).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
     let leases = lease_all(queue, 1).await;
-    assert_eq!(leases.iter().map(|lease| &lease.event).collect::<Vec<_>>(), [&event("g", "2")]);
-    queue.settle(&leases[0], Settlement::Bury(burial()), None, follow()).await.unwrap();
+    assert_eq!(
+        leases.iter().map(|lease| &lease.event).collect::<Vec<_>>(),
+        [&event("g", "2")]
+    );
+    queue
+        .settle(&leases[0], Settlement::Bury(burial()), None, follow())
+        .await
+        .unwrap();
     assert_eq!(ids(&lease_all(queue, 1).await), ["2"]);
 }
 
@@ -250,7 +258,9 @@ async fn a_group_waits_for_the_retry_of_its_earliest(queue: &dyn EventQueue) {
                 attempts: 1,
                 throttles: 0,
             },
-            None, None)
+            None,
+            None,
+        )
         .await
         .unwrap();
     assert!(lease_all(queue, 59).await.is_empty());
@@ -312,7 +322,9 @@ async fn pending_counts_one_binding_until_it_is_done(queue: &dyn EventQueue) {
                 attempts: 1,
                 throttles: 0,
             },
-            None, None)
+            None,
+            None,
+        )
         .await
         .unwrap();
     assert_eq!(queue.pending(&binding).await.unwrap(), 2);
@@ -326,7 +338,10 @@ async fn bury(queue: &dyn EventQueue, events: Vec<NewEvent>) {
     for event in events {
         queue.enqueue(event, vec![]).await.unwrap();
         for lease in lease_all(queue, 1).await {
-            queue.settle(&lease, Settlement::Bury(burial()), None, None).await.unwrap();
+            queue
+                .settle(&lease, Settlement::Bury(burial()), None, None)
+                .await
+                .unwrap();
         }
     }
 }
