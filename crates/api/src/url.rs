@@ -19,11 +19,13 @@ use axum::response::{IntoResponse, Response};
 use hikigane_model::{ACCOUNT_ID, Outcome, REGION, RequestId, UrlAuth, UrlMode, limits};
 use hikigane_router::{InvokeRequest, new_trace};
 use hikigane_trigger::proxy::{self, Connection, Gateway};
+use serde_json::{Value, json};
 
 use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID};
-use crate::invoke;
+use crate::keys::Caller;
 use crate::lambda::UrlTarget;
+use crate::{invoke, signed, sigv4};
 
 /// The paths that lead to URLs where their hosts do not.
 pub const PATHS: [&str; 3] = ["/_url/{id}", "/_url/{id}/", "/_url/{id}/{*path}"];
@@ -43,15 +45,18 @@ fn domain() -> String {
 /// Answers a request for a URL's host, whatever its path is; lets others pass.
 pub async fn by_host(State(endpoint): State<Endpoint>, request: Request, next: Next) -> Response {
     match id_of(&request, endpoint.lambda.address().port()) {
-        Some(id) => answer(&endpoint, &id, request).await,
+        Some(id) => {
+            let seen = request.uri().clone();
+            answer(&endpoint, &id, request, seen).await
+        }
         None => next.run(request).await,
     }
 }
 
 /// Answers a request for one of [`PATHS`].
-pub async fn by_path(State(endpoint): State<Endpoint>, Path(id): Path<PathId>, mut request: Request) -> Response {
-    *request.uri_mut() = behind(request.uri(), &id.id);
-    answer(&endpoint, &id.id, request).await
+pub async fn by_path(State(endpoint): State<Endpoint>, Path(id): Path<PathId>, request: Request) -> Response {
+    let seen = behind(request.uri(), &id.id);
+    answer(&endpoint, &id.id, request, seen).await
 }
 
 /// The part of [`PATHS`] that counts.
@@ -79,7 +84,8 @@ fn behind(uri: &Uri, id: &str) -> Uri {
     format!("{slash}{rest}").parse().unwrap_or_default()
 }
 
-async fn answer(endpoint: &Endpoint, id: &str, request: Request) -> Response {
+/// Answers a request whose target the function sees as `seen`.
+async fn answer(endpoint: &Endpoint, id: &str, request: Request, seen: Uri) -> Response {
     let Some(target) = endpoint.lambda.url(id) else {
         return ApiError::no_such_url().into_response();
     };
@@ -91,15 +97,14 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request) -> Response {
         return cors::preflight(cors, request.headers());
     }
     let request_id = RequestId::random();
-    let called = Call {
+    let call = Call {
         endpoint,
         id,
         target,
         request_id: &request_id,
-    }
-    .run(request)
-    .await;
-    let mut response = called.unwrap_or_else(IntoResponse::into_response);
+    };
+    let answered = call.run(request, seen).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, invoke::value(request_id.as_str()));
     if let (Some(cors), Some(origin)) = (&cors, origin) {
@@ -117,11 +122,10 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn run(self, request: Request) -> Result<Response, ApiError> {
-        if !self.target.open {
-            return Err(ApiError::url_forbidden());
-        }
+    async fn run(self, request: Request, seen: Uri) -> Result<Response, ApiError> {
         let (mut head, body) = request.into_parts();
+        let (caller, body) = self.admit(&head, body).await?;
+        head.uri = seen;
         let body = invoke::payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?;
         let trace = match head.headers.get(&TRACE).and_then(|value| value.to_str().ok()) {
             Some(trace) => trace.to_owned(),
@@ -129,7 +133,7 @@ impl Call<'_> {
         };
         head.headers.insert(TRACE, invoke::value(&trace));
         let request = InvokeRequest {
-            payload: self.event(&head, &body).into(),
+            payload: self.event(&head, &body, caller.as_ref()).into(),
             function: self.target.function.to_string(),
             qualifier: self.target.qualifier,
             client_context: None,
@@ -147,19 +151,30 @@ impl Call<'_> {
         }
     }
 
-    fn event(&self, head: &Parts, body: &Bytes) -> Vec<u8> {
+    /// Refuses who may not call it: anybody whom no policy allows; or, by `AWS_IAM`, who has not signed with one of this server's keys.
+    async fn admit(&self, head: &Parts, body: Body) -> Result<(Option<Caller>, Body), ApiError> {
+        match self.target.config.auth_type {
+            UrlAuth::None if self.target.open => Ok((None, body)),
+            UrlAuth::Iam if sigv4::service(signed::parts(head)).as_deref() == Some("lambda") => {
+                let signed = signed::verified(self.endpoint, head, body).await;
+                let (caller, body) = signed.map_err(|_refusal| ApiError::url_forbidden())?;
+                Ok((Some(caller), body))
+            }
+            _ => Err(ApiError::url_forbidden()),
+        }
+    }
+
+    fn event(&self, head: &Parts, body: &Bytes, caller: Option<&Caller>) -> Vec<u8> {
         let local = self.endpoint.lambda.address();
         let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
         let connection = Connection::new(peer.map_or(local, |peer| peer.0), local);
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let account_id = match self.target.config.auth_type {
-            UrlAuth::None => "anonymous",
-            UrlAuth::Iam => ACCOUNT_ID,
-        };
+        let authorizer = caller.map(|caller| authorizer(caller).to_string());
         let request = proxy::Request {
             gateway: Gateway {
-                account_id,
+                account_id: caller.map_or("anonymous", |_| ACCOUNT_ID),
                 api_id: self.id,
+                authorizer: authorizer.as_deref(),
             },
             route_key: "$default",
             path_parameters: &[],
@@ -172,6 +187,19 @@ impl Call<'_> {
         };
         request.to_json()
     }
+}
+
+/// What a function is told of who signed (AWS documentation, "Invoking Lambda function URLs").
+fn authorizer(caller: &Caller) -> Value {
+    let (arn, id) = caller.identity();
+    json!({"iam": {
+        "accountId": ACCOUNT_ID,
+        "callerId": id,
+        "cognitoIdentity": null,
+        "principalOrgId": null,
+        "userArn": arn,
+        "userId": id,
+    }})
 }
 
 /// A response whose function names no content type is JSON (recorded from AWS).

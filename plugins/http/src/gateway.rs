@@ -24,6 +24,7 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 const API: proxy::Gateway<'static> = proxy::Gateway {
     account_id: ACCOUNT_ID,
     api_id: "hikigane",
+    authorizer: None,
 };
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The type of a response whose function names none.

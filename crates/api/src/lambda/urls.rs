@@ -31,7 +31,7 @@ pub(crate) struct UrlTarget {
     pub qualifier: Option<Qualifier>,
     /// How the URL answers.
     pub config: FunctionUrl,
-    /// Whether everybody may call it.
+    /// Whether everybody may call it: by its policy, or as the manifest says.
     pub open: bool,
 }
 

@@ -48,6 +48,8 @@ pub struct Gateway<'a> {
     pub account_id: &'a str,
     /// The id of the API or the URL.
     pub api_id: &'a str,
+    /// What it found out about the caller, JSON: `{"iam": ..}`.
+    pub authorizer: Option<&'a str>,
 }
 
 /// A request that has a route and a complete body.
@@ -132,7 +134,13 @@ impl Request<'_> {
         push_escaped(out, self.gateway.account_id);
         out.extend_from_slice(br#"","apiId":""#);
         push_escaped(out, self.gateway.api_id);
-        out.extend_from_slice(br#"","domainName":""#);
+        if let Some(authorizer) = self.gateway.authorizer {
+            out.extend_from_slice(br#"","authorizer":"#);
+            out.extend_from_slice(authorizer.as_bytes());
+            out.extend_from_slice(br#","domainName":""#);
+        } else {
+            out.extend_from_slice(br#"","domainName":""#);
+        }
         push_escaped(out, domain);
         out.extend_from_slice(br#"","domainPrefix":""#);
         push_escaped(out, domain_prefix(domain));
