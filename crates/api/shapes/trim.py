@@ -30,6 +30,11 @@ LAYER_VERSION = (
 )
 # Stands for what is there, moved to the end of its object.
 LAST = object()
+TAGGABLE = (
+    r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?"
+    r"|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}"
+    r"|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"
+)
 # What AWS was seen to answer otherwise than its model says: a path into the description, and what stands there.
 CORRECTIONS = {
     "lambda": {
@@ -53,6 +58,9 @@ CORRECTIONS = {
         # Recorded: the order in which AWS prints them.
         ("shapes", "RecursiveLoop", "enum"): ["Terminate", "Allow"],
         ("shapes", "InvokeMode", "enum"): ["RESPONSE_STREAM", "BUFFERED"],
+        ("shapes", "EventSourcePosition", "enum"): ["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"],
+        # Recorded: what can have tags.
+        ("shapes", "TaggableResource", "pattern"): TAGGABLE,
     },
     "signer": {},
 }

@@ -1,26 +1,29 @@
 //! From the catalog to what can be invoked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hikigane_model::{AsyncConfig, FunctionConfig, FunctionName, Qualifier, RequestId, RuntimeFamily, runtime_family};
-use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Target};
+use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Split, Target};
 use hikigane_store::Files;
 
 use super::{Changed, Function, Lambda, PAUSE, Phase, State};
-use crate::catalog::{LastUpdate, Version};
+use crate::catalog::{Alias, LastUpdate, RecursiveLoop, Version};
 use crate::error::ApiError;
 
 impl Lambda {
     /// Tells the router of every function that a change touched.
     pub(super) fn publish(&self, Changed { before, after }: &Changed) {
         let owner = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
+        let aliases = after.aliases.changed_since(&before.aliases).map(owner);
         let functions = after.functions.changed_since(&before.functions).map(str::to_owned);
         let versions = after.versions.changed_since(&before.versions).map(owner);
-        for name in functions.chain(versions).collect::<BTreeSet<String>>() {
+        let event_invokes = after.event_invokes.changed_since(&before.event_invokes).map(owner);
+        let touched = functions.chain(versions).chain(aliases).chain(event_invokes);
+        for name in touched.collect::<BTreeSet<String>>() {
             let Ok(name) = FunctionName::new(&name) else { continue };
             let deployed = after
                 .function(&name)
@@ -50,7 +53,15 @@ impl Lambda {
                 .versions_of(name)
                 .map(|(number, version)| (number, self.target(name, Qualifier::Version(number), version)))
                 .collect(),
-            aliases: BTreeMap::new(),
+            aliases: state
+                .aliases_of(name)
+                .map(|(alias, leads)| (alias.to_owned(), split(leads)))
+                .collect(),
+            asynchronous: state
+                .event_invokes_of(name)
+                .map(|(qualifier, config)| (qualifier, Arc::new(config.config())))
+                .collect(),
+            may_loop: function.recursive_loop == RecursiveLoop::Allow,
             reserved: function.reserved,
         }
     }
@@ -111,6 +122,7 @@ impl Lambda {
                 self.finish_soon(name);
             }
         }
+        self.resume_mappings();
     }
 
     /// Makes a function's new code or configuration ready in the background, and lets it come into force: `Pending` becomes `Active`, and `InProgress`
@@ -171,5 +183,13 @@ impl Lambda {
             Ok(())
         })
         .await
+    }
+}
+
+fn split(alias: &Alias) -> Split {
+    let share = alias.share.as_ref();
+    Split {
+        main: alias.version.clone(),
+        other: share.map(|share| (Qualifier::Version(share.version), share.weight)),
     }
 }

@@ -11,7 +11,7 @@ use super::code::{CodeSource, Taken, check_size};
 use super::create::{Settings, check_source};
 use super::layered::resolve;
 use super::rules::{self, Named};
-use super::{Function, Input, Lambda};
+use super::{Function, Input, Lambda, Phase, State, versions};
 use crate::catalog::LastUpdate;
 use crate::error::ApiError;
 
@@ -111,8 +111,8 @@ fn answer(name: &FunctionName, function: &Function) -> Value {
         name,
         version: &function.latest,
         number: Qualifier::Latest,
-        qualified: false,
-        with_update: true,
+        qualifier: None,
+        listed: false,
     }
     .json()
 }

@@ -169,13 +169,23 @@ fn keys() {
         "#,
     );
     check_function(
-        "url: {}\nprovisionedConcurrency: 1\nasync: {onFailure: x, onSuccess: x, deadLetter: x}\n",
+        "provisionedConcurrency: 1\nasync: {deadLetter: x}\n",
         r#"
-            4:5 error [url] `url` is not supported yet -> delete it
-            5:5 error [provisionedConcurrency] `provisionedConcurrency` is not supported yet -> delete it
-            6:13 error [onFailure] `onFailure` is not supported yet -> delete it
-            6:27 error [onSuccess] `onSuccess` is not supported yet -> delete it
-            6:41 error [deadLetter] `deadLetter` is not supported yet -> delete it
+            4:5 error [provisionedConcurrency] `provisionedConcurrency` is not supported yet -> delete it
+            5:13 error [deadLetter] `deadLetter` is not supported yet -> delete it
+        "#,
+    );
+    check_function(
+        "async: {onFailure: x, onSuccess: 'function:a b'}\n",
+        r#"
+            4:24 error [x] `x` is not a destination -> write `function:` and the name of a function, as `function:report`
+            4:38 error ['function:a b'] `function:a b` is not a destination -> write `function:` and the name of a function, as `function:report`
+        "#,
+    );
+    check_function(
+        "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
+        r#"
+            4:17 error [maybe] expected true or false, found text -> write `true` or `false`, without quotes
         "#,
     );
 }
