@@ -34,7 +34,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     reason: Option<&'static str>,
-    typed: bool,
+    untyped: bool,
 }
 
 impl ApiError {
@@ -45,8 +45,14 @@ impl ApiError {
             code,
             message: message.into(),
             reason: None,
-            typed: true,
+            untyped: false,
         }
+    }
+
+    /// The error without `Type`, which AWS leaves out of a few (recorded).
+    pub fn untyped(mut self) -> Self {
+        self.untyped = true;
+        self
     }
 
     /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
@@ -56,10 +62,7 @@ impl ApiError {
 
     /// [`ApiError::invalid`], of the account's concurrency: AWS leaves `Type` out of these (recorded).
     pub fn concurrency(message: impl Into<String>) -> Self {
-        Self {
-            typed: false,
-            ..Self::invalid(message)
-        }
+        Self::invalid(message).untyped()
     }
 
     /// Something that is not there: 404 `ResourceNotFoundException`.
@@ -72,6 +75,17 @@ impl ApiError {
         Self::new(409, "ResourceConflictException", message)
     }
 
+    /// A URL that is none (recorded: without a message).
+    pub fn no_such_url() -> Self {
+        Self::new(403, "AccessDeniedException", "").untyped()
+    }
+
+    /// A URL that the caller may not call (recorded).
+    pub fn url_forbidden() -> Self {
+        let message = "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
+        Self::new(403, "AccessDeniedException", message).untyped()
+    }
+
     /// The body. `Message` or `message` and the presence of `Type` differ by code (AWS's API model; answers recorded from AWS).
     fn body(&self) -> Value {
         let mut body = Map::new();
@@ -79,7 +93,7 @@ impl ApiError {
             body.insert("Reason".into(), reason.into());
         }
         // AWS's front end leaves it out, its services put it in (recorded).
-        if self.typed && !FRONT_END.contains(&self.code) {
+        if !FRONT_END.contains(&self.code) && !self.untyped {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
@@ -92,12 +106,11 @@ impl ApiError {
                 | "InvalidCodeSignatureException"
                 | "RecursiveInvocationException"
                 | "InvalidRuntimeException"
+                | "ResourceInUseException"
                 | "SerializationException"
         );
-        body.insert(
-            if upper { "Message" } else { "message" }.into(),
-            self.message.clone().into(),
-        );
+        let message = Some(self.message.as_str()).filter(|message| !message.is_empty());
+        body.insert(if upper { "Message" } else { "message" }.into(), message.into());
         body.into()
     }
 }

@@ -3,22 +3,31 @@
 //! An operation is a function from [`Input`] to the JSON of its answer, in a file by subject. It reads [`Catalog::state`], checks the rules
 //! of the business, and makes its change through [`Lambda::change`], which also tells the router what can be invoked from then on.
 
+mod account;
+mod aliases;
 mod answer;
 mod code;
 mod concurrency;
 mod create;
 mod declared;
 mod deploy;
+mod event_invoke;
+mod event_source;
 mod function;
 mod layer_policy;
 mod layered;
 mod layers;
+mod management;
+mod mappings;
 mod operations;
 mod page;
+mod permissions;
 mod provisioned;
 mod rules;
 mod s3;
+mod tags;
 mod update;
+mod urls;
 mod versions;
 
 use std::net::SocketAddr;
@@ -33,6 +42,7 @@ use hikigane_trigger::ObjectStore;
 
 pub use declared::Declared;
 pub(crate) use operations::serve;
+pub(crate) use urls::UrlTarget;
 
 use crate::catalog::{Catalog, Changed, Function, Phase, State};
 use crate::error::ApiError;
@@ -85,7 +95,8 @@ impl Lambda {
     /// A catalog that cannot be read.
     pub async fn open(parts: LambdaParts) -> Result<Arc<Self>, StoreError> {
         let declared = declared::Functions::new(parts.declared);
-        let (catalog, shadowed) = Catalog::open(parts.documents, declared.rows()).await?;
+        let (catalog, shadowed) =
+            Catalog::open(parts.documents, declared.rows(), |state| declared.declare(state)).await?;
         let lambda = Arc::new(Self {
             catalog,
             shadowed,
@@ -153,6 +164,11 @@ impl Lambda {
             .function(name)
             .cloned()
             .ok_or_else(|| rules::no_function(name, None))
+    }
+
+    /// Where the endpoint listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     fn now(&self) -> DateTime<Utc> {

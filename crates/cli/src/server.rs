@@ -85,7 +85,9 @@ impl Server {
         let executor = Arc::new(executor(tmp.clone(), Some(own), SPARES, mode)?);
         let objects = Arc::new(Objects::open(data)?);
         let mut declared = Vec::new();
+        let mut urls = loaded.manifest.urls;
         for config in loaded.manifest.functions {
+            let url = urls.remove(&config.name);
             let source = config.code.clone();
             let (config, pin) = unpacked(config, &objects)?;
             declared.push(Declared {
@@ -96,6 +98,7 @@ impl Server {
                     revision: 1,
                     pin: Arc::new(pin),
                 }),
+                url,
             });
         }
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
@@ -137,6 +140,11 @@ impl Server {
                 "warning: the function {name} of the manifest hides one of the same name that was created through the API"
             );
         }
+        let urls = lambda.declared_urls().into_iter().map(|(function, url)| Announcement {
+            label: "url",
+            text: format!("{url} -> function {function}"),
+        });
+        announcements.extend(urls);
         lambda.collect()?;
         executor.keep_code_of(lambda.versions().into_iter());
         Ok(Self {

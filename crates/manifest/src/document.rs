@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use hikigane_model::{InvokeMode, LogFormat, SandboxMode, limits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::destination::Destination;
 use crate::diagnostic::Problems;
 use crate::section::{Flag, FromNode, List, Named, OneOf, Spanned, Word, entries, mismatch, section};
 use crate::units::{Count, Megabytes, Seconds};
+use crate::url::Url;
 use crate::yaml::{Entry, Kind, Node};
 
 type Timeout = Seconds<{ limits::TIMEOUT.0 }, { limits::TIMEOUT.2 }>;
@@ -91,15 +93,16 @@ section! {
         "env" => env: Named<Variable>,
         /// What the sandbox opens: nothing, unless listed.
         "allow" => allow: Allow,
-        /// How asynchronous events are retried.
+        /// How asynchronous events are retried, and who is told of their ends.
         "async" => asynchronous: Asynchronous,
+        /// Its own HTTP address.
+        "url" => url: Url,
         /// The format of log lines.
         "logFormat" => log_format: OneOf<LogFormat>,
         /// What runs the function: each item has one trigger's kind as a key.
         "events" => events: List<EventItem>,
     }
     required: ["code"]
-    later: ["url"]
     elsewhere: [
         "environment" => "env",
         "memorySize" => "memory",
@@ -169,14 +172,18 @@ section! {
 }
 
 section! {
-    /// How asynchronous events of a function are retried.
+    /// How asynchronous events of a function are retried, and who is told of their ends.
     Asynchronous {
         /// Retries after a function error: 0 to 2. 2 unless set.
         "retries" => retries: Retries,
         /// An older event is not tried again: 60 seconds to 6 hours. 6 hours unless set.
         "maxAge" => max_age: EventAge,
+        /// Gets the record of an event that was given up: `function:NAME`, or an ARN.
+        "onFailure" => on_failure: Destination,
+        /// Gets the record of an invocation that succeeded: `function:NAME`, or an ARN.
+        "onSuccess" => on_success: Destination,
     }
-    later: ["onFailure", "onSuccess", "deadLetter"]
+    later: ["deadLetter"]
     elsewhere: ["maximumRetryAttempts" => "retries", "maximumEventAge" => "maxAge"]
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn configure(
         allow,
         reserved_concurrency: section.reserved_concurrency.value().map(|reserved| reserved.0),
         provisioned_concurrency: section.provisioned_concurrency.value().map(|provisioned| provisioned.0),
-        asynchronous: section.asynchronous.value().map(retries).unwrap_or_default(),
+        asynchronous: section.asynchronous.value().map(asynchronous).unwrap_or_default(),
         log_format: section.log_format.value().map(|format| format.0).unwrap_or_default(),
     })
 }
@@ -211,11 +211,13 @@ pub(crate) fn allow_others(defaults: &Defaults, base: &Path) -> model::Allow {
     }
 }
 
-fn retries(section: &Asynchronous) -> model::AsyncConfig {
+fn asynchronous(section: &Asynchronous) -> model::AsyncConfig {
     let default = model::AsyncConfig::default();
     model::AsyncConfig {
         retries: section.retries.value().map_or(default.retries, |retries| retries.0),
         max_age: section.max_age.value().map_or(default.max_age, |age| age.duration()),
+        on_success: section.on_success.value().map(|arn| arn.0.clone()),
+        on_failure: section.on_failure.value().map(|arn| arn.0.clone()),
     }
 }
 

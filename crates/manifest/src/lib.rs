@@ -12,6 +12,7 @@
 
 mod access_keys;
 mod code;
+mod destination;
 mod diagnostic;
 mod document;
 mod event;
@@ -21,6 +22,7 @@ mod section;
 mod source;
 mod suggestion;
 mod units;
+mod url;
 mod variables;
 mod yaml;
 
@@ -31,7 +33,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{AccessKey, Allow, BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode, limits};
+use hikigane_model::{
+    AccessKey, Allow, BindingId, FunctionConfig, FunctionName, FunctionUrl, InvokeMode, SandboxMode, limits,
+};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
@@ -104,6 +108,8 @@ pub struct Manifest {
     pub account_concurrency: u32,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
+    /// The URLs of those that have one.
+    pub urls: HashMap<FunctionName, FunctionUrl>,
     /// The events of all functions, in the order of the file; disabled ones too.
     pub bindings: Vec<Binding>,
 }
@@ -237,6 +243,7 @@ fn assemble(
 
     let mut functions = Vec::new();
     let mut events = Vec::new();
+    let mut urls = HashMap::new();
     for (name, section) in document
         .functions
         .value()
@@ -247,6 +254,11 @@ fn assemble(
             function::function_name(name, problems);
             continue;
         };
+        if let Some(url) = section.url.given().and_then(|url| url::read(url, problems))
+            && let Ok(name) = FunctionName::new(&name.value)
+        {
+            urls.insert(name, url);
+        }
         functions.extend(function::configure(name, section, defaults, &base, problems));
         events.extend(event::read(name, section, &kinds, problems));
     }
@@ -260,6 +272,9 @@ fn assemble(
         account_concurrency,
         problems,
     );
+    if let Some(functions) = document.functions.value() {
+        destination::check(functions, problems);
+    }
 
     let settings = document.sources.value().map_or(&[][..], |sources| &sources.0);
     for (kind, _) in settings
@@ -291,6 +306,7 @@ fn assemble(
             account_concurrency,
             base,
             functions,
+            urls,
             bindings,
         },
         sources,

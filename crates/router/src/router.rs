@@ -53,7 +53,7 @@ pub struct Router {
     pub(crate) stopping: CancellationToken,
     /// Invocations that run.
     pub(crate) running: TaskTracker,
-    live: LiveLogs,
+    pub(crate) live: LiveLogs,
 }
 
 /// A call of Lambda's Invoke.
@@ -234,7 +234,8 @@ impl Router {
         Ok(request_id)
     }
 
-    pub(crate) async fn call(
+    /// As [`Router::invoke`], for a trigger and under an id of the caller's.
+    pub async fn call(
         self: &Arc<Self>,
         trigger: &str,
         binding: Option<BindingId>,

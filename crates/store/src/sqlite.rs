@@ -141,9 +141,15 @@ impl EventQueue for SqliteStore {
         self.transact(move |tx| queue::lease(tx, now, max, &busy)).await
     }
 
-    async fn settle(&self, lease: &Lease, settlement: Settlement, run: Option<Run>) -> Result<(), StoreError> {
+    async fn settle(
+        &self,
+        lease: &Lease,
+        settlement: Settlement,
+        run: Option<Run>,
+        follow: Option<NewEvent>,
+    ) -> Result<(), StoreError> {
         let lease = (lease.id, lease.token);
-        self.transact(move |tx| queue::settle(tx, lease, &settlement, run.as_ref()))
+        self.transact(move |tx| queue::settle(tx, lease, &settlement, run.as_ref(), follow.as_ref()))
             .await
     }
 

@@ -145,7 +145,15 @@ mod tests {
         let function: Function = serde_json::from_value(function).unwrap();
         state.functions.insert("f", function);
         let version = Qualifier::Version(live);
-        state.aliases.insert("f/live", Alias { version });
+        state.aliases.insert(
+            "f/live",
+            Alias {
+                description: String::new(),
+                version,
+                share: None,
+                revision: String::new(),
+            },
+        );
         (state, name)
     }
 

@@ -1,6 +1,6 @@
 //! From the catalog to what can be invoked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,22 +8,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hikigane_model::{AsyncConfig, FunctionConfig, FunctionName, Qualifier, RequestId, RuntimeFamily, runtime_family};
-use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Target};
+use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Split, Target};
 use hikigane_store::Files;
 
 use super::{Changed, Function, Lambda, PAUSE, Phase, State};
-use crate::catalog::{LastUpdate, Version, version_key};
+use crate::catalog::{Alias, LastUpdate, RecursiveLoop, Version, version_key};
 use crate::error::ApiError;
 
 impl Lambda {
     /// Tells the router of every function that a change touched.
     pub(super) fn publish(&self, Changed { before, after }: &Changed) {
         let owner = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
-        let functions = after.functions.changed_since(&before.functions).map(str::to_owned);
         let aliases = after.aliases.changed_since(&before.aliases).map(owner);
+        let functions = after.functions.changed_since(&before.functions).map(str::to_owned);
         let provisioned = after.provisioned.changed_since(&before.provisioned).map(owner);
         let versions = after.versions.changed_since(&before.versions).map(owner);
-        let parts = aliases.chain(provisioned).chain(versions);
+        let event_invokes = after.event_invokes.changed_since(&before.event_invokes).map(owner);
+        let parts = aliases.chain(event_invokes).chain(provisioned).chain(versions);
         for name in functions.chain(parts).collect::<BTreeSet<String>>() {
             let Ok(name) = FunctionName::new(&name) else { continue };
             let deployed = after
@@ -54,7 +55,15 @@ impl Lambda {
                 .versions_of(name)
                 .map(|(number, version)| (number, self.target(name, Qualifier::Version(number), version)))
                 .collect(),
-            aliases: BTreeMap::new(),
+            aliases: state
+                .aliases_of(name)
+                .map(|(alias, leads)| (alias.to_owned(), split(leads)))
+                .collect(),
+            asynchronous: state
+                .event_invokes_of(name)
+                .map(|(qualifier, config)| (qualifier, Arc::new(config.config())))
+                .collect(),
+            may_loop: function.recursive_loop == RecursiveLoop::Allow,
             reserved: function.reserved,
             provisioned: state.provisioned_versions(name),
         }
@@ -117,6 +126,7 @@ impl Lambda {
                 self.finish_soon(name);
             }
         }
+        self.resume_mappings();
     }
 
     /// Makes a function's new code or configuration ready in the background, and lets it come into force: `Pending` becomes `Active`, and `InProgress`
@@ -197,5 +207,13 @@ fn finish_in(state: &mut State, name: &FunctionName, ready: bool, now: DateTime<
     {
         (version.phase, version.update) = (phase, update);
         version.revise(now);
+    }
+}
+
+fn split(alias: &Alias) -> Split {
+    let share = alias.share.as_ref();
+    Split {
+        main: alias.version.clone(),
+        other: share.map(|share| (Qualifier::Version(share.version), share.weight)),
     }
 }

@@ -11,8 +11,7 @@ use super::code::{CodeSource, Taken, check_size};
 use super::create::{Settings, check_source};
 use super::layered::resolve;
 use super::rules::{self, Named};
-use super::versions::{Publication, publish};
-use super::{Function, Input, Lambda};
+use super::{Function, Input, Lambda, Phase, State, versions};
 use crate::catalog::LastUpdate;
 use crate::error::ApiError;
 
@@ -66,24 +65,21 @@ impl Lambda {
             return Ok(answer(&name, &function));
         }
         let answer = self
-            .change_function(&name, |function| {
+            .change(|state: &mut State| {
+                let function = rules::modifiable(state, &name)?;
                 change(function)?;
                 function.latest.update = Some(LastUpdate::InProgress);
                 function.latest.revise(now);
-                Ok(answer(&name, function))
+                if !update.publish {
+                    return Ok(answer(&name, function));
+                }
+                // In one step, since another update would publish its own code under this one's name. Active together with the unpublished version (recorded).
+                let mut version = function.latest.clone();
+                (version.phase, version.update) = (Phase::Pending, None);
+                version.revise(now);
+                versions::publish(state, &name, version)
             })
             .await?;
-        if update.publish {
-            // A version is of code that is in force; in one step, since another update would publish its own code under this one's name.
-            let publication = Publication::default();
-            let published = self
-                .finish_and(&name, |state| publish(state, &name, publication, now))
-                .await;
-            if published.is_err() {
-                self.finish_soon(name.clone());
-            }
-            return published?.ok_or_else(|| rules::no_function(&name, None));
-        }
         self.finish_soon(name);
         Ok(answer)
     }
@@ -118,8 +114,8 @@ fn answer(name: &FunctionName, function: &Function) -> Value {
         name,
         version: &function.latest,
         number: Qualifier::Latest,
-        qualified: false,
-        with_update: true,
+        qualifier: None,
+        listed: false,
     }
     .json()
 }

@@ -169,12 +169,22 @@ fn keys() {
         "#,
     );
     check_function(
-        "url: {}\nasync: {onFailure: x, onSuccess: x, deadLetter: x}\n",
+        "async: {deadLetter: x}\n",
         r#"
-            4:5 error [url] `url` is not supported yet -> delete it
-            5:13 error [onFailure] `onFailure` is not supported yet -> delete it
-            5:27 error [onSuccess] `onSuccess` is not supported yet -> delete it
-            5:41 error [deadLetter] `deadLetter` is not supported yet -> delete it
+            4:13 error [deadLetter] `deadLetter` is not supported yet -> delete it
+        "#,
+    );
+    check_function(
+        "async: {onFailure: x, onSuccess: 'function:a b'}\n",
+        r#"
+            4:24 error [x] `x` is not a destination -> write `function:` and the name of a function, as `function:report`
+            4:38 error ['function:a b'] `function:a b` is not a destination -> write `function:` and the name of a function, as `function:report`
+        "#,
+    );
+    check_function(
+        "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
+        r#"
+            4:17 error [maybe] expected true or false, found text -> write `true` or `false`, without quotes
         "#,
     );
 }

@@ -87,6 +87,7 @@ fn every_key() {
         asynchronous: AsyncConfig {
             retries: 1,
             max_age: Duration::from_secs(5400),
+            ..AsyncConfig::default()
         },
         log_format: LogFormat::JSON,
     };

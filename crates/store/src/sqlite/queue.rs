@@ -126,6 +126,7 @@ pub(super) fn settle(
     lease: (i64, i64),
     settlement: &Settlement,
     run: Option<&Run>,
+    follow: Option<&NewEvent>,
 ) -> Result<(), Failure> {
     let (id, token) = lease;
     if !tx.leases.holds(id, token) {
@@ -151,6 +152,9 @@ pub(super) fn settle(
         Settlement::Release => 0,
     };
     history::insert(tx.sql, run)?;
+    if let Some(event) = follow {
+        enqueue(tx, event, &[])?;
+    }
     tx.queued -= removed;
     tx.leases.end(id);
     Ok(())
