@@ -22,7 +22,11 @@ fn boto3_leads_a_function_from_its_creation_to_its_end() {
     let Some(seen) = boto3(&server, &project, ANYBODY, include_str!("clients/life.py")) else {
         return;
     };
-    let throttled = json!([429, "TooManyRequestsException", "ReservedFunctionConcurrentInvocationLimitExceeded"]);
+    let throttled = json!([
+        429,
+        "TooManyRequestsException",
+        "ReservedFunctionConcurrentInvocationLimitExceeded"
+    ]);
     assert_eq!(
         seen,
         json!({
@@ -65,7 +69,9 @@ fn the_aws_command_line_leads_a_function_from_its_creation_to_its_end() {
         said
     };
     let answer = |qualifier: &str| {
-        let said = done(&format!("invoke --function-name life --qualifier {qualifier} answer.json"));
+        let said = done(&format!(
+            "invoke --function-name life --qualifier {qualifier} answer.json"
+        ));
         let answer = std::fs::read_to_string(project.join("answer.json")).unwrap();
         (said["ExecutedVersion"].as_str().unwrap().to_owned(), answer)
     };
@@ -92,13 +98,17 @@ fn the_aws_command_line_leads_a_function_from_its_creation_to_its_end() {
         "create-alias --function-name life --name live --function-version 1 --routing-config AdditionalVersionWeights={2=0.1}",
     );
     assert_eq!(alias["RoutingConfig"]["AdditionalVersionWeights"]["2"], 0.1);
-    done("update-alias --function-name life --name live --function-version 2 --routing-config AdditionalVersionWeights={}");
+    done(
+        "update-alias --function-name life --name live --function-version 2 --routing-config AdditionalVersionWeights={}",
+    );
     assert_eq!(answer("live"), ("2".into(), "\"said\"".into()));
 
     done("put-function-concurrency --function-name life --reserved-concurrent-executions 5");
     let reserved = done("get-function-concurrency --function-name life");
     assert_eq!(reserved["ReservedConcurrentExecutions"], 5);
-    done("put-provisioned-concurrency-config --function-name life --qualifier live --provisioned-concurrent-executions 1");
+    done(
+        "put-provisioned-concurrency-config --function-name life --qualifier live --provisioned-concurrent-executions 1",
+    );
     done("create-function-url-config --function-name life --auth-type NONE");
     done(
         "add-permission --function-name life --statement-id s --action lambda:InvokeFunction --principal s3.amazonaws.com",

@@ -60,7 +60,10 @@ fn what_aws_refuses_is_refused_in_its_words() {
                     .iter()
                     .any(|refusal| refusal.is_about(about) && refusal.difference(&found).is_none());
                 if !met {
-                    wrong.push(format!("{about}\n  {step}\n  {found:?}\n  {}", differences.join("\n  ")));
+                    wrong.push(format!(
+                        "{about}\n  {step}\n  {found:?}\n  {}",
+                        differences.join("\n  ")
+                    ));
                 }
             }
             _ => {}
@@ -79,7 +82,10 @@ fn what_aws_refuses_is_refused_in_its_words() {
         of_lambda.len()
     );
     let reason = |missed: &&str| OUT_OF_REACH.iter().any(|begins| missed.starts_with(begins));
-    assert!(missed.iter().all(|missed| reason(&missed)), "never asked for: {missed:?}");
+    assert!(
+        missed.iter().all(|missed| reason(&missed)),
+        "never asked for: {missed:?}"
+    );
 }
 
 /// A refusal: what AWS was seen to say, with `<..>` for what varies, or what this server said.
@@ -142,7 +148,11 @@ impl Refusal {
         if !self.message.is_empty() && !is_like(&template, &text) {
             return Some(format!("recorded {}", self.message));
         }
-        if wanted.iter().zip(&printed).any(|(wanted, printed)| !wanted.is_subset(printed)) {
+        if wanted
+            .iter()
+            .zip(&printed)
+            .any(|(wanted, printed)| !wanted.is_subset(printed))
+        {
             return Some(format!("recorded the values of {}", self.message));
         }
         (!self.message.is_empty() && self.members != found.members).then(|| format!("recorded {:?}", self.members))
@@ -216,8 +226,16 @@ fn a_recording_is_like_what_has_its_words() {
         ("a", "ab", false),
         ("a <x> c", "a b c", true),
         ("a <x> c", "a b d", false),
-        ("arn:<p>:<r>:111111111111:f:<n>:1", "arn:aws:us-east-1:000000000000:f:g:1", true),
-        ("arn:<p>:<r>:111111111111:f:<n>:1", "arn:aws:us-east-1:000000000000:f:g:2", false),
+        (
+            "arn:<p>:<r>:111111111111:f:<n>:1",
+            "arn:aws:us-east-1:000000000000:f:g:1",
+            true,
+        ),
+        (
+            "arn:<p>:<r>:111111111111:f:<n>:1",
+            "arn:aws:us-east-1:000000000000:f:g:2",
+            false,
+        ),
     ] {
         assert_eq!(is_like(template, text), alike, "{template}: {text}");
     }

@@ -52,7 +52,12 @@ fn what_aws_answers_is_answered_member_by_member() {
         }
     }
     println!("{asked} recorded answers were asked for");
-    assert!(wrong.is_empty(), "{} of {asked} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {asked} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The recorded answer that `Test::name member.member` is about, and its status.
