@@ -267,23 +267,25 @@ fn server() -> (Project, Server) {
     (project, server)
 }
 
-/// Does a step that must go well, and waits until the function that it is about is ready.
+/// Does a step that must go well.
 #[track_caller]
 fn prepare(server: &Server, step: &str) {
     let answer = send(server, step);
     assert!(answer.status < 300, "{step}: {} {}", answer.status, answer.text());
-    let created = step
-        .strip_prefix("POST 2015-03-31/functions {$FUNCTION(")
-        .and_then(|rest| rest.split_once(')'));
-    let changed = step
-        .strip_prefix("PUT 2015-03-31/functions/")
-        .and_then(|rest| rest.split_once('/'));
+}
+
+/// Waits until the function is ready that a step has created or changed.
+fn settle(server: &Server, step: &str) {
+    let created = step.strip_prefix("POST 2015-03-31/functions {$FUNCTION(");
+    let created = created.and_then(|rest| rest.split_once(')'));
+    let changed = step.strip_prefix("PUT 2015-03-31/functions/");
+    let changed = changed.and_then(|rest| rest.split_once('/'));
     if let Some((name, _)) = created.or(changed.filter(|(_, rest)| !rest.starts_with("aliases"))) {
         wait_until_ready(server, name);
     }
 }
 
-/// Sends `METHOD path body`; before the path, the type of an invocation and a colon.
+/// Sends `METHOD path body`; before the path, the type of an invocation and a colon. What it changed is in force then.
 fn send(server: &Server, step: &str) -> Answer {
     let mut words = step.splitn(3, ' ');
     let (method, path) = (words.next().unwrap(), expand(words.next().unwrap()));
@@ -299,7 +301,11 @@ fn send(server: &Server, step: &str) -> Answer {
             .collect(),
         None => expand(body).into_bytes(),
     };
-    request(method, &format!("{}/{path}", server.endpoint()), &headers, &body)
+    let answer = request(method, &format!("{}/{path}", server.endpoint()), &headers, &body);
+    if answer.status < 300 {
+        settle(server, step);
+    }
+    answer
 }
 
 /// A text with all that stands for something else replaced.
