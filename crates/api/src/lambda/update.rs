@@ -64,19 +64,22 @@ impl Lambda {
             change(&mut function)?;
             return Ok(answer(&name, &function));
         }
-        let answer = self
-            .change_function(&name, |function| {
-                change(function)?;
-                function.latest.update = Some(LastUpdate::InProgress);
-                function.latest.revise(now);
-                Ok(answer(&name, function))
-            })
-            .await?;
-        if update.publish {
-            // A version is of code that is in force.
-            self.finish(&name).await?;
-            return self.publish_latest(&name, None).await;
-        }
+        let change = |state: &mut State| {
+            let function = rules::modifiable(state, &name)?;
+            change(function)?;
+            function.latest.update = Some(LastUpdate::InProgress);
+            function.latest.revise(now);
+            let answer = answer(&name, function);
+            if !update.publish {
+                return Ok(answer);
+            }
+            // Active together with the unpublished version (recorded).
+            let mut version = function.latest.clone();
+            (version.phase, version.update) = (Phase::Pending, None);
+            version.revise(now);
+            versions::publish(state, &name, version)
+        };
+        let answer = self.change(change).await?;
         self.finish_soon(name);
         Ok(answer)
     }

@@ -71,7 +71,7 @@ fn whole(content_type: &str, body: Body) -> Response {
 /// The rest of the body. When the function fails on the way, the connection breaks off: the caller must not take a part for the whole.
 fn rest(first: Option<Bytes>, streaming: Streaming) -> Body {
     let first = first.filter(|bytes| !bytes.is_empty());
-    Body::from_stream(stream::unfold((first, Some(streaming)), |(first, streaming)| async {
+    Body::from_stream(stream::unfold((first, Some(streaming)), |(first, streaming)| async move {
         let mut streaming = streaming?;
         if let Some(bytes) = first {
             return Some((Ok(bytes), (None, Some(streaming))));
