@@ -8,6 +8,7 @@ mod event_invoke;
 mod function;
 mod layer;
 mod mapping;
+mod provisioned;
 mod table;
 mod url;
 
@@ -21,6 +22,7 @@ pub use event_invoke::EventInvoke;
 pub use function::{Code, Function, LastUpdate, Logging, Phase, RecursiveLoop, RuntimeUpdate, Version};
 pub use layer::{Layer, LayerPolicy, LayerStatement, LayerVersion, UsedLayer};
 pub use mapping::{EventSource, Mapping, MappingState};
+pub use provisioned::{Provisioned, provisioned_key};
 pub use table::{Row, Table};
 pub use url::Url;
 
@@ -44,6 +46,8 @@ pub struct State {
     pub mappings: Table<Mapping>,
     /// Policies of functions (under `$LATEST`), versions and aliases by [`qualified_key`].
     pub policies: Table<Policy>,
+    /// Provisioned concurrency by [`provisioned_key`].
+    pub provisioned: Table<Provisioned>,
     /// URLs of functions (under `$LATEST`) and aliases by [`qualified_key`].
     pub urls: Table<Url>,
     /// Published versions by [`version_key`].

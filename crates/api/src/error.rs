@@ -60,6 +60,11 @@ impl ApiError {
         Self::new(400, "InvalidParameterValueException", message)
     }
 
+    /// [`ApiError::invalid`], of the account's concurrency: AWS leaves `Type` out of these (recorded).
+    pub fn concurrency(message: impl Into<String>) -> Self {
+        Self::invalid(message).untyped()
+    }
+
     /// Something that is not there: 404 `ResourceNotFoundException`.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(404, "ResourceNotFoundException", message)
@@ -87,6 +92,7 @@ impl ApiError {
         if let Some(reason) = self.reason {
             body.insert("Reason".into(), reason.into());
         }
+        // AWS's front end leaves it out, its services put it in (recorded).
         if !FRONT_END.contains(&self.code) && !self.untyped {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
@@ -118,7 +124,14 @@ impl IntoResponse for ApiError {
             (ERROR_TYPE, HeaderValue::from_static(self.code)),
             (REQUEST_ID, request_id),
         ];
-        (status, headers, self.body().to_string()).into_response()
+        let mut response = (status, headers, self.body().to_string()).into_response();
+        if self.reason.is_some() {
+            // AWS's model: seconds until it may be tried again. Nobody knows when an invocation will end; its clients wait about as long at first.
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -7,6 +7,7 @@ mod account;
 mod aliases;
 mod answer;
 mod code;
+mod concurrency;
 mod create;
 mod declared;
 mod deploy;
@@ -21,6 +22,7 @@ mod mappings;
 mod operations;
 mod page;
 mod permissions;
+mod provisioned;
 mod rules;
 mod s3;
 mod tags;
@@ -136,13 +138,14 @@ impl Lambda {
 
     /// Makes one change of the catalog and of what can be invoked.
     async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let bounded = |state: &mut State| {
+        let whole = |state: &mut State| {
             let before = state.clone();
             let result = work(state)?;
+            state.forget_orphans();
             code::check_storage(&before, state)?;
             Ok(result)
         };
-        self.catalog.change(bounded, |changed| self.publish(changed)).await
+        self.catalog.change(whole, |changed| self.publish(changed)).await
     }
 
     /// Forgets all that was deployed: what is left is the manifest's.

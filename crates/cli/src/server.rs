@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use hikigane_api::{Declared, Endpoint, Keys, Lambda, LambdaParts};
 use hikigane_executor::{EnvironmentSpec, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
-use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
+use hikigane_model::{FunctionConfig, Qualifier, SandboxMode};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
 use hikigane_store::{Objects, Pin, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
@@ -115,7 +115,7 @@ impl Server {
             state: store.clone(),
             history: store.clone(),
             clock: clock.clone(),
-            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            account_concurrency: loaded.manifest.account_concurrency,
         });
         let gate = Arc::new(Gate(router.clone()));
         let mut sources = loaded.sources;
@@ -132,7 +132,7 @@ impl Server {
             declared,
             allow: loaded.manifest.allow,
             address,
-            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            account_concurrency: loaded.manifest.account_concurrency,
         })
         .await?;
         for name in lambda.shadowed() {

@@ -15,7 +15,9 @@ use crate::yaml::{Entry, Kind, Node};
 type Timeout = Seconds<{ limits::TIMEOUT.0 }, { limits::TIMEOUT.2 }>;
 type Memory = Megabytes<{ limits::MEMORY.0 }, { limits::MEMORY.2 }>;
 type Storage = Megabytes<{ limits::EPHEMERAL_STORAGE.0 }, { limits::EPHEMERAL_STORAGE.1 }>;
-type Reservation = Count<0, { limits::ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
+type Account = Count<1, { limits::MAX_ACCOUNT_CONCURRENCY }>;
+type Reservation = Count<0, { limits::MAX_ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
+type Provision = Count<1, { limits::MAX_ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
 type Retries = Count<0, { limits::RETRIES }>;
 type EventAge = Seconds<{ limits::EVENT_AGE.0 }, { limits::EVENT_AGE.1 }>;
 
@@ -37,6 +39,8 @@ section! {
         "sandbox" => sandbox: OneOf<SandboxMode>,
         /// An S3 service, as `http://127.0.0.1:9100`: code that is deployed from a bucket which is none of `sources.s3` is fetched from there, unsigned.
         "s3Endpoint" => s3_endpoint: String,
+        /// Invocations of all functions that may run at once. 1000 unless set, as of an account on AWS.
+        "accountConcurrency" => account_concurrency: Account,
     }
     required: ["functions"]
     later: ["layers"]
@@ -83,6 +87,8 @@ section! {
         "ephemeralStorage" => ephemeral_storage: Storage,
         /// Concurrency set aside for this function, and its cap. 0 switches the function off.
         "reservedConcurrency" => reserved_concurrency: Reservation,
+        /// Environments that are initialised ahead and kept, whether or not anything is invoked. Part of what is reserved.
+        "provisionedConcurrency" => provisioned_concurrency: Provision,
         /// Environment variables.
         "env" => env: Named<Variable>,
         /// What the sandbox opens: nothing, unless listed.
@@ -97,7 +103,6 @@ section! {
         "events" => events: List<EventItem>,
     }
     required: ["code"]
-    later: ["provisionedConcurrency"]
     elsewhere: [
         "environment" => "env",
         "memorySize" => "memory",

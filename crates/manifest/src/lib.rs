@@ -33,7 +33,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{AccessKey, Allow, BindingId, FunctionConfig, FunctionName, FunctionUrl, InvokeMode, SandboxMode};
+use hikigane_model::{
+    AccessKey, Allow, BindingId, FunctionConfig, FunctionName, FunctionUrl, InvokeMode, SandboxMode, limits,
+};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
@@ -102,6 +104,8 @@ pub struct Manifest {
     pub allow: Allow,
     /// Where objects of buckets are that no source has: `http://host:port`.
     pub s3_endpoint: Option<String>,
+    /// Invocations that may run at once in all.
+    pub account_concurrency: u32,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
     /// The URLs of those that have one.
@@ -259,7 +263,15 @@ fn assemble(
         events.extend(event::read(name, section, &kinds, problems));
     }
     let sections = document.functions.value().into_iter().flat_map(Named::known);
-    function::check_reservations(sections.map(|(_, section)| &section.value), problems);
+    let account_concurrency = document
+        .account_concurrency
+        .value()
+        .map_or(limits::ACCOUNT_CONCURRENCY, |account| account.0);
+    function::check_reservations(
+        sections.map(|(_, section)| &section.value),
+        account_concurrency,
+        problems,
+    );
     if let Some(functions) = document.functions.value() {
         destination::check(functions, problems);
     }
@@ -291,6 +303,7 @@ fn assemble(
             sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
             allow: function::allow_others(defaults, &base),
             s3_endpoint: s3_endpoint(document, problems),
+            account_concurrency,
             base,
             functions,
             urls,

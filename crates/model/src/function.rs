@@ -35,6 +35,8 @@ pub struct FunctionConfig {
     pub allow: Allow,
     /// Concurrency set aside for this function, and its cap; `Some(0)` switches it off.
     pub reserved_concurrency: Option<u32>,
+    /// Environments that are initialised ahead, whether or not anything is invoked; `None`: none.
+    pub provisioned_concurrency: Option<u32>,
     /// How its asynchronous events are handled; what is set for a qualifier through the API stands elsewhere.
     pub asynchronous: AsyncConfig,
     /// Text or JSON log lines.

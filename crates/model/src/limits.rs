@@ -18,6 +18,8 @@ pub const MEMORY: (u32, u32, u32) = (128, 128, 10_240);
 pub const EPHEMERAL_STORAGE: (u32, u32) = (512, 10_240);
 /// Concurrent executions of all functions together, unless configured otherwise.
 pub const ACCOUNT_CONCURRENCY: u32 = 1_000;
+/// The most that it can be configured to. AWS raises it on request, to tens of thousands.
+pub const MAX_ACCOUNT_CONCURRENCY: u32 = 100_000;
 /// Concurrency that reservations must leave to the functions without one.
 pub const UNRESERVED_CONCURRENCY: u32 = 100;
 /// Longest an initialisation may take before it is redone under the function's own timeout, seconds.
@@ -41,7 +43,5 @@ pub const UNZIPPED: u64 = 262_144_000;
 pub const LOOP: u32 = 16;
 /// A package that is sent in a request, zipped, bytes (50 MB).
 pub const ZIPPED: u64 = 52_428_800;
-/// All packages of all functions, versions and layers together, zipped, bytes (75 GB).
-pub const CODE_STORAGE: u64 = 75 * 1024 * 1024 * 1024;
 /// A policy of a function or layer version, bytes of its JSON (20 KB).
 pub const POLICY: usize = 20 * 1024;

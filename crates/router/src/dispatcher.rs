@@ -12,7 +12,7 @@ use crate::admission::Permit;
 use crate::router::Order;
 use crate::{Refusal, Router, Target, lineage, retry};
 
-/// Queued events of one function without reservation that run at once. AWS would start a thousand environments for a burst; one
+/// Queued events of one function that run at once, unless more is set aside for it. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
 const PER_FUNCTION: u32 = 16;
 /// How long the queue is left alone after the store failed.
@@ -62,12 +62,12 @@ impl Router {
             // It is gone or does not run: what was accepted for it is kept where it can be looked at.
             None | Some(Target::Refused(Refusal::Runtime(_))) => bury("FunctionNotFound", lease.attempts),
             _ if self.is_endless(event) => bury("RecursiveLoop", lease.attempts),
-            _ if self.admission.reserved(function) == Some(0) => bury("ZeroReservedConcurrency", 0),
+            _ if self.admission.is_off(function) => bury("ZeroReservedConcurrency", 0),
             _ if retry::too_old(&lease, &config, now) => bury("EventAgeExceeded", lease.attempts),
             // It may be ready soon.
             Some(Target::Refused(Refusal::State(_))) => in_a_moment(&lease, now),
             Some(Target::Ready(_)) if self.is_full(function) => Settlement::Release,
-            Some(Target::Ready(spec)) => match self.admission.try_acquire(function) {
+            Some(Target::Ready(spec)) => match self.admission.try_acquire(function, &spec.version) {
                 Ok(permit) => {
                     let router = self.clone();
                     self.running
@@ -118,7 +118,7 @@ impl Router {
     }
 
     fn is_full(&self, function: &FunctionName) -> bool {
-        self.admission.running(function) >= self.admission.reserved(function).unwrap_or(PER_FUNCTION)
+        self.admission.running(function) >= self.admission.queue_limit(function, PER_FUNCTION)
     }
 
     /// Ends a lease, and tells the destination of its end. While the store is full or broken the event stays leased and the settlement is tried

@@ -22,4 +22,4 @@ pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
 pub use stream::Streaming;
 
-pub use hikigane_executor::EnvironmentSpec;
+pub use hikigane_executor::{EnvironmentSpec, Provisioning};

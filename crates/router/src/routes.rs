@@ -42,6 +42,8 @@ pub struct Deployed {
     pub may_loop: bool,
     /// Concurrency set aside for all of it, and its cap.
     pub reserved: Option<u32>,
+    /// Environments that are kept initialised, by version: never of an alias.
+    pub provisioned: Vec<(Qualifier, u32)>,
 }
 
 /// A version as it can be invoked.
@@ -138,6 +140,12 @@ impl Deployed {
     pub fn unpublished(latest: Arc<EnvironmentSpec>) -> Self {
         Self {
             reserved: latest.config.reserved_concurrency,
+            provisioned: latest
+                .config
+                .provisioned_concurrency
+                .map(|many| (Qualifier::Latest, many))
+                .into_iter()
+                .collect(),
             asynchronous: HashMap::from([(Qualifier::Latest, Arc::new(latest.config.asynchronous.clone()))]),
             may_loop: false,
             latest: Target::Ready(latest),
@@ -155,6 +163,15 @@ impl Deployed {
                 Target::Refused(_) => None,
             })
             .collect()
+    }
+
+    /// The versions of which environments are kept initialised, and how many. One that cannot be invoked has none.
+    pub(crate) fn floors(&self) -> Vec<(Arc<EnvironmentSpec>, u32)> {
+        let floor = |(version, many): &(Qualifier, u32)| match self.at(version)? {
+            Target::Ready(spec) => Some((spec.clone(), *many)),
+            Target::Refused(_) => None,
+        };
+        self.provisioned.iter().filter_map(floor).collect()
     }
 
     fn at(&self, qualifier: &Qualifier) -> Option<&Target> {

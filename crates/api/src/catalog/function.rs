@@ -23,6 +23,9 @@ pub struct Function {
     /// Concurrency set aside for it, and its cap.
     #[serde(default)]
     pub reserved: Option<u32>,
+    /// Environments of `$LATEST` that the manifest wants initialised ahead.
+    #[serde(skip)]
+    pub provisioned: Option<u32>,
     /// What becomes of invocations that go in a circle.
     #[serde(default)]
     pub recursive_loop: RecursiveLoop,

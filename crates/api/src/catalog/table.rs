@@ -83,11 +83,6 @@ impl<T> Table<T> {
     pub fn len(&self) -> usize {
         self.0.len()
     }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl<T: Clone> Table<T> {
@@ -160,6 +155,7 @@ tables! {
     layers: super::Layer,
     mappings: super::Mapping,
     policies: super::Policy,
+    provisioned: super::Provisioned,
     urls: super::Url,
     versions: super::Version,
 }

@@ -130,6 +130,7 @@ impl Lambda {
                     last_version: 0,
                     tags: creation.tags,
                     reserved: None,
+                    provisioned: None,
                     recursive_loop: RecursiveLoop::default(),
                     from_manifest: false,
                 };

@@ -117,6 +117,7 @@ fn row(declared: &Declared) -> Function {
         last_version: 0,
         tags: BTreeMap::from([("hikigane:declared-in".to_owned(), "manifest".to_owned())]),
         reserved: config.reserved_concurrency,
+        provisioned: config.provisioned_concurrency,
         recursive_loop: RecursiveLoop::default(),
         from_manifest: true,
     }

@@ -64,22 +64,22 @@ impl Lambda {
             change(&mut function)?;
             return Ok(answer(&name, &function));
         }
-        let change = |state: &mut State| {
-            let function = rules::modifiable(state, &name)?;
-            change(function)?;
-            function.latest.update = Some(LastUpdate::InProgress);
-            function.latest.revise(now);
-            let answer = answer(&name, function);
-            if !update.publish {
-                return Ok(answer);
-            }
-            // Active together with the unpublished version (recorded).
-            let mut version = function.latest.clone();
-            (version.phase, version.update) = (Phase::Pending, None);
-            version.revise(now);
-            versions::publish(state, &name, version)
-        };
-        let answer = self.change(change).await?;
+        let answer = self
+            .change(|state: &mut State| {
+                let function = rules::modifiable(state, &name)?;
+                change(function)?;
+                function.latest.update = Some(LastUpdate::InProgress);
+                function.latest.revise(now);
+                if !update.publish {
+                    return Ok(answer(&name, function));
+                }
+                // In one step, since another update would publish its own code under this one's name. Active together with the unpublished version (recorded).
+                let mut version = function.latest.clone();
+                (version.phase, version.update) = (Phase::Pending, None);
+                version.revise(now);
+                versions::publish(state, &name, version)
+            })
+            .await?;
         self.finish_soon(name);
         Ok(answer)
     }
