@@ -36,6 +36,8 @@ pub const LOG_TAIL: usize = 4 * 1024;
 pub const ENVIRONMENT: usize = 4 * 1024;
 /// Layers of a function at most.
 pub const LAYERS: usize = 5;
+/// All packages of all functions and layers together, bytes (75 GB).
+pub const CODE_STORAGE: u64 = 80_530_636_800;
 /// Code and layers of a function together, unzipped, bytes (250 MB).
 pub const UNZIPPED: u64 = 262_144_000;
 /// How often the ends of asynchronous invocations may lead back to one function (AWS documentation, "Use Lambda recursive loop detection":
