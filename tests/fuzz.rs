@@ -2,7 +2,7 @@
 //!
 //! 2,000 cases of each kind; as many as `HIKIGANE_FUZZ` says when that is set.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -215,6 +215,42 @@ fn whatever_bytes_come_the_server_stays() {
         prop_assert!(!answer.starts_with("HTTP/1.1 500"), "{answer}");
         Ok(())
     });
+}
+
+#[test]
+fn a_connection_can_be_used_again_after_a_refusal() {
+    let hammered = Hammered::new();
+    let address = hammered.server.endpoint().strip_prefix("http://").unwrap();
+    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+    stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    for (target, status) in [
+        ("/2015-03-31/nonsense", 404),
+        ("/2015-03-31/functions/%24/invocations", 400),
+        ("/2021-11-15/functions/%24/response-streaming-invocations", 400),
+        ("/2014-11-13/functions/%24/invoke-async", 400),
+        ("/2015-03-31/functions/absent/invocations", 404),
+    ] {
+        // Who is asked for the body knows that it will be read.
+        let head =
+            format!("POST {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        assert!(head_of_answer(&mut stream)[0].starts_with("HTTP/1.1 100"), "{target}");
+        stream.get_mut().write_all(b"{}").unwrap();
+        let head = head_of_answer(&mut stream);
+        assert!(head[0].starts_with(&format!("HTTP/1.1 {status}")), "{target}: {head:?}");
+        let length = head
+            .iter()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut body).unwrap();
+    }
+}
+
+/// The lines of an answer before its body.
+fn head_of_answer(stream: &mut BufReader<TcpStream>) -> Vec<String> {
+    let lines = stream.lines().map(|line| line.unwrap());
+    lines.take_while(|line| !line.is_empty()).collect()
 }
 
 /// A request for one of Lambda's operations, with members that are of its shape or of any other.
