@@ -82,10 +82,7 @@ fn what_aws_refuses_is_refused_in_its_words() {
         of_lambda.len()
     );
     let reason = |missed: &&str| OUT_OF_REACH.iter().any(|begins| missed.starts_with(begins));
-    assert!(
-        missed.iter().all(|missed| reason(&missed)),
-        "never asked for: {missed:?}"
-    );
+    assert!(missed.iter().all(reason), "never asked for: {missed:?}");
 }
 
 /// A refusal: what AWS was seen to say, with `<..>` for what varies, or what this server said.
@@ -132,11 +129,10 @@ impl Refusal {
         !OF_OTHER_SERVICES.iter().any(|words| self.message.contains(words))
     }
 
-    /// Whether `about`, `Code: first words`, is about this.
+    /// Whether `about`, `Code: first words` or a code alone, is about this.
     fn is_about(&self, about: &str) -> bool {
-        about
-            .split_once(": ")
-            .is_some_and(|(code, begins)| self.code == code && self.message.starts_with(begins))
+        let (code, begins) = about.split_once(": ").unwrap_or((about, ""));
+        self.code == code && self.message.starts_with(begins)
     }
 
     /// What `found` has otherwise than this recording. A list of values may have more than the recorded one: those of a newer model.
@@ -293,6 +289,15 @@ fn send(server: &Server, step: &str) -> Answer {
         Some((kind, rest)) => (Some(kind), format!("2015-03-31/{rest}")),
         None => (None, path),
     };
+    if let Some((function, _)) = argument(&path, "$URL(") {
+        let config = send(server, &format!("GET 2021-10-31/functions/{function}/url")).json();
+        let host = config["FunctionUrl"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("http://")
+            .trim_end_matches('/');
+        return request(method, server.endpoint(), &[("host", host)], b"");
+    }
     let headers: Vec<(&str, &str)> = kind.map(|kind| ("x-amz-invocation-type", kind)).into_iter().collect();
     let body = words.next().unwrap_or_default();
     let body = match argument(body, "$BYTES(") {
