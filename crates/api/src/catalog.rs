@@ -215,6 +215,8 @@ impl Catalog {
                     }
                 }
                 hidden.functions.insert(name.as_str(), Function::clone(&function));
+                // What belonged to the other does not belong to the manifest's.
+                state.remove_function(&name);
                 shadowed.push(name.clone());
             }
             state.functions.insert(name.as_str(), function);

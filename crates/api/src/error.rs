@@ -1,9 +1,11 @@
 //! Errors as AWS writes them: status, header `x-amzn-ErrorType`, JSON body. The one place that knows the casing of each.
 
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hikigane_model::RequestId;
+use hikigane_model::{RequestId, limits};
 use hikigane_router::{InvokeError, Refusal};
+use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
 
 use crate::sigv4::SignatureError;
@@ -167,8 +169,15 @@ impl From<&SignatureError> for ApiError {
     }
 }
 
-/// What AWS answers to a path or method that is no operation.
-pub async fn unknown_operation() -> ApiError {
+/// Answers a request whose path or method is no operation. Its body is read first: a connection whose request is not read to its end is of no more use to
+/// its client.
+pub async fn refuse_unknown_operation(body: Body) -> ApiError {
+    let _ = Limited::new(body, limits::SYNC_PAYLOAD).collect().await;
+    unknown_operation()
+}
+
+/// What AWS answers to what is no operation.
+pub fn unknown_operation() -> ApiError {
     ApiError::new(404, "UnknownOperationException", "this server has no such operation")
 }
 

@@ -64,11 +64,13 @@ pub async fn request(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<InvokeRequest, ApiError> {
+    // First: a connection whose request is not read to its end is of no more use to its client.
+    let payload = payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?;
     let named = name::parse(function, qualifier)?;
     let mut request = InvokeRequest {
         function: named.function,
         qualifier: named.qualifier,
-        payload: payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?,
+        payload,
         client_context: client_context(headers)?,
         trace: text(headers, "x-amzn-trace-id").map(str::to_owned),
         tenant_id: tenant_id(headers)?,
@@ -102,11 +104,12 @@ pub async fn invoke_async(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let payload = payload(body, limits::INVOKE_ASYNC_PAYLOAD, "InvokeAsync").await?;
     let named = name::parse(&function, None)?;
     let mut request = InvokeRequest {
         function: named.function,
         qualifier: named.qualifier,
-        payload: payload(body, limits::INVOKE_ASYNC_PAYLOAD, "InvokeAsync").await?,
+        payload,
         client_context: None,
         trace: text(&headers, "x-amzn-trace-id").map(str::to_owned),
         tenant_id: None,

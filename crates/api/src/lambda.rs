@@ -148,6 +148,19 @@ impl Lambda {
         self.catalog.change(whole, |changed| self.publish(changed)).await
     }
 
+    /// Forgets all that was deployed: what is left is the manifest's.
+    pub(crate) async fn reset(&self) -> Result<(), ApiError> {
+        self.change(|state| {
+            *state = State::default();
+            for (name, function) in self.declared.rows() {
+                state.functions.insert(name.as_str(), function);
+            }
+            self.declared.declare(state);
+            Ok(())
+        })
+        .await
+    }
+
     /// Changes one function. It must be there, and not be the manifest's.
     async fn change_function<T>(
         &self,

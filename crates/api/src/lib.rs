@@ -89,7 +89,7 @@ impl Endpoint {
             )
             .merge(admin::routes().layer(from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
-            .method_not_allowed_fallback(error::unknown_operation);
+            .method_not_allowed_fallback(error::refuse_unknown_operation);
         // A page of another site cannot sign, so what keeps it out is needed only where nobody has to.
         let routes = if self.keys.demand_signatures() {
             routes.layer(from_fn_with_state(self.clone(), signed::check))

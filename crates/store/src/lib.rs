@@ -290,6 +290,8 @@ pub trait EventQueue: Send + Sync {
     ) -> Result<u64, StoreError>;
     /// Deletes dead letters: one, or all of a function, or all. Returns how many.
     async fn purge(&self, id: Option<i64>, function: Option<&FunctionName>) -> Result<u64, StoreError>;
+    /// Forgets all events and dead letters. Who holds a lease may settle it; that does nothing more.
+    async fn forget_events(&self) -> Result<(), StoreError>;
 }
 
 /// The plug-ins' keys and values.
@@ -314,6 +316,8 @@ pub trait History: Send + Sync {
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError>;
     /// One run.
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError>;
+    /// Forgets all runs.
+    async fn forget_runs(&self) -> Result<(), StoreError>;
 }
 
 /// What was deployed: one JSON document for each function, version, layer version and so on. What a document holds is its writer's matter.

@@ -194,6 +194,14 @@ impl EventQueue for SqliteStore {
         self.transact(move |tx| Ok(dead_letters::purge(tx.sql, id, function.as_ref())?))
             .await
     }
+
+    async fn forget_events(&self) -> Result<(), StoreError> {
+        self.transact(|tx| {
+            dead_letters::purge(tx.sql, None, None)?;
+            queue::forget(tx)
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -238,6 +246,10 @@ impl History for SqliteStore {
 
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError> {
         self.readers.read(move |sql| history::one(sql, id)).await
+    }
+
+    async fn forget_runs(&self) -> Result<(), StoreError> {
+        self.transact(|tx| Ok(history::forget(tx.sql)?)).await
     }
 }
 

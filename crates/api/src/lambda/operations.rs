@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Input, Lambda};
 use crate::Endpoint;
-use crate::error::{ApiError, REQUEST_ID, unknown_operation};
+use crate::error::{ApiError, REQUEST_ID, refuse_unknown_operation};
 use crate::shapes::{LAMBDA, Operation, Parts};
 
 /// The largest request that may carry a package (recorded from AWS).
@@ -28,7 +28,7 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
     let uri = request.uri().clone();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let Some((operation, labels)) = LAMBDA.find(request.method().as_str(), path, query) else {
-        return unknown_operation().await.into_response();
+        return refuse_unknown_operation(request.into_body()).await.into_response();
     };
     let (head, body) = request.into_parts();
     let query = query.to_owned();

@@ -178,6 +178,13 @@ fn remove(sql: &Connection, id: i64) -> rusqlite::Result<i64> {
     Ok(1)
 }
 
+/// Takes all events out.
+pub(super) fn forget(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    let removed = tx.sql.execute("DELETE FROM queue", [])?;
+    tx.queued -= removed as i64;
+    Ok(())
+}
+
 /// How many events of the binding are in the queue.
 pub(super) fn pending(sql: &Connection, binding: &BindingId) -> rusqlite::Result<u64> {
     let mut statement = sql.prepare_cached("SELECT count(*) FROM queue WHERE binding = ?1")?;
