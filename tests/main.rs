@@ -20,6 +20,7 @@ mod house;
 mod identity;
 mod isolation;
 mod kills;
+mod layered;
 mod layers;
 mod logs;
 mod network;
