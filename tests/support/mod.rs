@@ -11,8 +11,8 @@ mod stream;
 
 pub use aws::{Key, aws, boto3};
 pub use deploy::{
-    FUNCTIONS, answering, api, base64, body_of, code_sha256, create_function, refusal_of, update_code,
-    wait_until_ready, zip_of,
+    FUNCTIONS, answering, api, base64, body_of, code_sha256, create, create_function, creation, lambda, packed,
+    publish, refusal_of, settled, update_code, wait_until_ready, zip_of,
 };
 pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};

@@ -21,6 +21,25 @@ pub struct EnvironmentSpec {
     pub pin: Arc<dyn Any + Send + Sync>,
 }
 
+/// Why an environment is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initialization {
+    /// For an invocation that waits for it.
+    OnDemand,
+    /// Ahead of invocations: provisioned concurrency.
+    Provisioned,
+}
+
+impl Initialization {
+    /// AWS's word for it, which functions find in `AWS_LAMBDA_INITIALIZATION_TYPE` (AWS documentation, "Defined runtime environment variables").
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+        }
+    }
+}
+
 /// The first frame to a worker: all it needs to load one function, and nothing of the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerInit {
@@ -69,6 +88,7 @@ pub struct WorkerInit {
 /// Nothing listens at the addresses of the runtime API and of X-Ray's daemon.
 pub(crate) fn lambda_environment(
     spec: &EnvironmentSpec,
+    initialization: Initialization,
     log_group: &str,
     log_stream: &str,
 ) -> BTreeMap<String, String> {
@@ -81,7 +101,7 @@ pub(crate) fn lambda_environment(
         ("AWS_LAMBDA_FUNCTION_NAME", config.name.as_str()),
         ("AWS_LAMBDA_FUNCTION_VERSION", &spec.version.to_string()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &config.memory_mb.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization.as_str()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", log_group),
         ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
         ("AWS_LAMBDA_RUNTIME_API", "169.254.100.1:9001"),

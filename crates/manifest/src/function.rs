@@ -96,7 +96,8 @@ pub(crate) fn configure(
         env,
         allow,
         reserved_concurrency: section.reserved_concurrency.value().map(|reserved| reserved.0),
-        asynchronous: section.asynchronous.value().map(retries).unwrap_or_default(),
+        provisioned_concurrency: section.provisioned_concurrency.value().map(|provisioned| provisioned.0),
+        asynchronous: section.asynchronous.value().map(asynchronous).unwrap_or_default(),
         log_format: section.log_format.value().map(|format| format.0).unwrap_or_default(),
     })
 }
@@ -114,15 +115,36 @@ pub(crate) fn check_defaults(defaults: &Defaults, problems: &mut Problems) {
     }
 }
 
-/// Checks that the reservations of all functions leave enough to the others (AWS: PutFunctionConcurrency).
-pub(crate) fn check_reservations<'a>(functions: impl Iterator<Item = &'a Function>, problems: &mut Problems) {
-    let most = limits::ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY;
+/// Checks that what is set aside for all functions leaves enough to the others, and that a function provisions no more than it reserves (AWS:
+/// PutFunctionConcurrency, PutProvisionedConcurrencyConfig).
+pub(crate) fn check_reservations<'a>(
+    functions: impl Iterator<Item = &'a Function>,
+    account: u32,
+    problems: &mut Problems,
+) {
+    let most = account.saturating_sub(limits::UNRESERVED_CONCURRENCY);
     let mut sum = 0_u64;
     let mut last = None;
-    for reserved in functions.filter_map(|function| function.reserved_concurrency.given()) {
-        sum += u64::from(reserved.value.0);
-        if last.is_none() && sum > u64::from(most) {
-            last = Some(reserved.span);
+    for function in functions {
+        let reserved = function.reserved_concurrency.given();
+        let reserved = reserved.map(|reserved| (reserved.value.0, reserved.span));
+        let provisioned = function.provisioned_concurrency.given();
+        let provisioned = provisioned.map(|provisioned| (provisioned.value.0, provisioned.span));
+        if let (Some((reserved, _)), Some((provisioned, span))) = (reserved, provisioned)
+            && provisioned > reserved
+        {
+            problems
+                .error(
+                    span,
+                    format!("{provisioned} environments are provisioned of {reserved} reserved"),
+                )
+                .help("raise `reservedConcurrency`, which holds them, or delete it");
+        }
+        if let Some((many, span)) = reserved.or(provisioned) {
+            sum += u64::from(many);
+            if last.is_none() && sum > u64::from(most) {
+                last = Some(span);
+            }
         }
     }
     if let Some(span) = last {
@@ -132,8 +154,7 @@ pub(crate) fn check_reservations<'a>(functions: impl Iterator<Item = &'a Functio
                 format!("all functions together reserve {sum}, but at most {most} can be reserved"),
             )
             .help(format!(
-                "of {} concurrent executions {} must stay for functions without a reservation",
-                limits::ACCOUNT_CONCURRENCY,
+                "of {account} concurrent executions {} must stay for functions without a reservation; `accountConcurrency` raises the whole",
                 limits::UNRESERVED_CONCURRENCY
             ));
     }
@@ -190,11 +211,13 @@ pub(crate) fn allow_others(defaults: &Defaults, base: &Path) -> model::Allow {
     }
 }
 
-fn retries(section: &Asynchronous) -> model::AsyncConfig {
+fn asynchronous(section: &Asynchronous) -> model::AsyncConfig {
     let default = model::AsyncConfig::default();
     model::AsyncConfig {
         retries: section.retries.value().map_or(default.retries, |retries| retries.0),
         max_age: section.max_age.value().map_or(default.max_age, |age| age.duration()),
+        on_success: section.on_success.value().map(|arn| arn.0.clone()),
+        on_failure: section.on_failure.value().map(|arn| arn.0.clone()),
     }
 }
 

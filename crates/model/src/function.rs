@@ -35,7 +35,9 @@ pub struct FunctionConfig {
     pub allow: Allow,
     /// Concurrency set aside for this function, and its cap; `Some(0)` switches it off.
     pub reserved_concurrency: Option<u32>,
-    /// How asynchronous events are retried.
+    /// Environments that are initialised ahead, whether or not anything is invoked; `None`: none.
+    pub provisioned_concurrency: Option<u32>,
+    /// How its asynchronous events are handled; what is set for a qualifier through the API stands elsewhere.
     pub asynchronous: AsyncConfig,
     /// Text or JSON log lines.
     pub log_format: LogFormat,
@@ -59,13 +61,19 @@ pub struct Allow {
     pub net: Vec<String>,
 }
 
-/// How asynchronous events of a function are retried (AWS: `FunctionEventInvokeConfig`).
+/// How asynchronous events of a function are retried, and where their ends are told (AWS: `FunctionEventInvokeConfig`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsyncConfig {
     /// Retries after a function error: 0 to 2.
     pub retries: u32,
     /// An older event is not tried again: 60 seconds to 6 hours.
     pub max_age: Duration,
+    /// The ARN that gets the record of an invocation that succeeded.
+    #[serde(default)]
+    pub on_success: Option<String>,
+    /// The ARN that gets the record of an event that was given up.
+    #[serde(default)]
+    pub on_failure: Option<String>,
 }
 
 impl Default for AsyncConfig {
@@ -73,6 +81,8 @@ impl Default for AsyncConfig {
         Self {
             retries: limits::RETRIES,
             max_age: Duration::from_secs(limits::EVENT_AGE.1.into()),
+            on_success: None,
+            on_failure: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod function;
 mod invocation;
 pub mod limits;
 mod names;
+mod url;
 
 pub use access_key::AccessKey;
 pub use event::{Event, InvokeMode, StateWrite};
@@ -18,4 +19,6 @@ pub use function::{
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
     ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
+    parse_function_arn,
 };
+pub use url::{Cors, FunctionUrl, UrlAuth, UrlMode};

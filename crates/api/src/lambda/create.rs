@@ -12,7 +12,7 @@ use super::code::{CodeSource, check_size};
 use super::layered::resolve;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
-use crate::catalog::{Code, Logging, Version, version_key};
+use crate::catalog::{Code, Logging, RecursiveLoop, RuntimeUpdate, Version, version_key};
 use crate::error::ApiError;
 use crate::shapes::LAMBDA;
 
@@ -130,6 +130,8 @@ impl Lambda {
                     last_version: 0,
                     tags: creation.tags,
                     reserved: None,
+                    provisioned: None,
+                    recursive_loop: RecursiveLoop::default(),
                     from_manifest: false,
                 };
                 let mut number = Qualifier::Latest;
@@ -144,8 +146,8 @@ impl Lambda {
                     name: &name,
                     version: &function.latest,
                     number,
-                    qualified: false,
-                    with_update: true,
+                    qualifier: None,
+                    listed: false,
                 }
                 .json();
                 state.functions.insert(name.as_str(), function);
@@ -266,7 +268,9 @@ pub fn blank(name: &FunctionName) -> Version {
         snap_start: "None".to_owned(),
         inert: BTreeMap::new(),
         code: Code::default(),
+        runtime_update: RuntimeUpdate::default(),
         revision: String::new(),
+        edition: None,
         modified: chrono::DateTime::UNIX_EPOCH,
         phase: Phase::Pending,
         update: None,

@@ -58,6 +58,7 @@ fn every_key() {
         !format!("{manifest:?}").contains("nobody else"),
         "secrets are not printed"
     );
+    assert_eq!(manifest.account_concurrency, 5_000);
 
     let ingest = function(&loaded, "ingest");
     let expected = FunctionConfig {
@@ -82,9 +83,11 @@ fn every_key() {
             net: vec!["api.example.com:443".to_owned()],
         },
         reserved_concurrency: Some(4),
+        provisioned_concurrency: Some(1),
         asynchronous: AsyncConfig {
             retries: 1,
             max_age: Duration::from_secs(5400),
+            ..AsyncConfig::default()
         },
         log_format: LogFormat::JSON,
     };
@@ -108,6 +111,7 @@ fn every_key() {
             net: vec!["*".to_owned()],
         },
         reserved_concurrency: None,
+        provisioned_concurrency: None,
         asynchronous: AsyncConfig::default(),
         log_format: LogFormat::Text,
     };

@@ -111,6 +111,8 @@ fn every_key_has_a_description() {
         "Function",
         "Allow",
         "Asynchronous",
+        "Cors",
+        "Url",
         "Event",
         "AccessKeyItem",
     ] {
