@@ -24,6 +24,7 @@ mod house;
 mod identity;
 mod isolation;
 mod kills;
+mod layered;
 mod layers;
 mod life;
 mod logs;

@@ -139,10 +139,10 @@ impl Lambda {
     /// Makes one change of the catalog and of what can be invoked.
     async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let whole = |state: &mut State| {
-            let before = state.clone();
+            let before = state.code_storage();
             let result = work(state)?;
             state.forget_orphans();
-            code::check_storage(&before, state)?;
+            code::check_storage(before, state.code_storage())?;
             Ok(result)
         };
         self.catalog.change(whole, |changed| self.publish(changed)).await
