@@ -9,13 +9,15 @@ use crate::error::ApiError;
 impl Lambda {
     pub(super) async fn get_account_settings(&self) -> Result<Value, ApiError> {
         let state = self.catalog.state();
-        let (mut code, mut reserved) = (0, 0);
+        // What is kept is counted where it is bounded; code of the manifest's functions lies where it is, and is shown with it.
+        let (mut code, mut reserved) = (state.code_storage(), 0);
         for (key, function) in state.functions.iter() {
             let Ok(name) = FunctionName::new(key) else { continue };
-            code += self.with_code(&name, function.latest.clone()).await.code.size;
+            if function.from_manifest {
+                code += self.with_code(&name, function.latest.clone()).await.code.size;
+            }
             reserved += function.reserved.unwrap_or_default();
         }
-        code += state.versions.iter().map(|(_, version)| version.code.size).sum::<u64>();
         Ok(json!({
             "AccountLimit": {
                 "TotalCodeSize": limits::CODE_STORAGE,
