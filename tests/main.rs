@@ -11,6 +11,7 @@ mod canary;
 mod code_cache;
 mod commands;
 mod contract;
+mod debugging;
 mod durability;
 mod functions;
 mod hostile;

@@ -1,10 +1,12 @@
 //! Starting the program and talking to it.
 
+mod debugger;
 mod functions;
 mod http;
 mod processes;
 mod server;
 
+pub use debugger::Debugger;
 pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};

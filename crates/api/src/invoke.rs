@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hikigane_model::{Outcome, RequestId, limits};
+use hikigane_model::{Outcome, RequestId, TargetId, limits};
 use hikigane_router::{InvokeRequest, Invoked};
 use http_body_util::{BodyExt, Limited};
 
@@ -29,15 +29,7 @@ pub async fn invoke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let named = name::parse(&function, query.qualifier.as_deref())?;
-    let mut request = InvokeRequest {
-        function: named.function,
-        qualifier: named.qualifier,
-        payload: payload(body).await?,
-        client_context: client_context(&headers)?,
-        trace: text(&headers, "x-amzn-trace-id").map(str::to_owned),
-    };
-    check_json(&mut request.payload)?;
+    let request = request(&function, query.qualifier.as_deref(), &headers, body).await?;
     match text(&headers, "x-amz-invocation-type").unwrap_or("RequestResponse") {
         "RequestResponse" => {
             let tail = text(&headers, "x-amz-log-type") == Some("Tail");
@@ -59,6 +51,51 @@ pub async fn invoke(
             ),
         )),
     }
+}
+
+/// The query of [`debug`].
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debugged {
+    /// What the debugger will attach to: a UUID that the client has thought of, so that it knows it before the function runs.
+    target: String,
+}
+
+/// As [`invoke`] with RequestResponse, in an environment that waits for a debugger first.
+pub async fn debug(
+    State(endpoint): State<Endpoint>,
+    Path(function): Path<String>,
+    Query(query): Query<Debugged>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let invalid = |message: String| ApiError::new(400, "InvalidParameterValueException", message);
+    if endpoint.inspector.is_none() {
+        return Err(invalid(
+            "this server does not listen for debuggers; start it with \"hikigane up --inspect\"".into(),
+        ));
+    }
+    let target = TargetId::new(&query.target).map_err(|error| invalid(error.to_string()))?;
+    let request = request(&function, None, &headers, body).await?;
+    Ok(synchronous(endpoint.router.debug(request, target).await?, true))
+}
+
+async fn request(
+    function: &str,
+    qualifier: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<InvokeRequest, ApiError> {
+    let named = name::parse(function, qualifier)?;
+    let mut request = InvokeRequest {
+        function: named.function,
+        qualifier: named.qualifier,
+        payload: payload(body).await?,
+        client_context: client_context(headers)?,
+        trace: text(headers, "x-amzn-trace-id").map(str::to_owned),
+    };
+    check_json(&mut request.payload)?;
+    Ok(request)
 }
 
 /// The status is 200 whatever the function did; an error shows in `X-Amz-Function-Error`, always `Unhandled` today (recorded from AWS).

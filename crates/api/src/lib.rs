@@ -4,6 +4,7 @@ mod admin;
 mod configuration;
 mod error;
 mod guard;
+mod inspector;
 mod invoke;
 mod name;
 
@@ -12,11 +13,13 @@ use std::sync::Arc;
 
 use axum::Router as Routes;
 use axum::routing::{get, post};
+use hikigane_executor::Inspector;
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
+pub use inspector::{DebuggerDoor, front_end};
 
 /// What the endpoint answers from.
 #[derive(Clone)]
@@ -25,15 +28,18 @@ pub struct Endpoint {
     pub(crate) packages: configuration::Packages,
     /// Set in test mode: the clock may be moved from outside.
     pub(crate) test_mode: bool,
+    /// Where debuggers attach, when the server listens for them.
+    pub(crate) inspector: Option<Inspector>,
 }
 
 impl Endpoint {
     /// An endpoint over `router`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
-    pub fn new(router: Arc<Router>, test_mode: bool) -> Self {
+    pub fn new(router: Arc<Router>, test_mode: bool, inspector: Option<Inspector>) -> Self {
         Self {
             router,
             packages: configuration::Packages::default(),
             test_mode,
+            inspector,
         }
     }
 
@@ -64,7 +70,7 @@ impl Endpoint {
             .fallback(error::unknown_operation)
             .method_not_allowed_fallback(error::unknown_operation)
             .layer(axum::middleware::from_fn_with_state(
-                guard::Guard::new(address),
+                guard::Guard::of(address),
                 guard::check,
             ))
             .with_state(self)

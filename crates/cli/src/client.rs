@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hikigane_api::paths;
+use hikigane_model::TargetId;
 use serde_json::Value;
 
 use crate::Failure;
@@ -90,7 +92,13 @@ fn message(body: &str) -> String {
 pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     let event = read_event(arguments.event.as_deref())?;
     let server = Server::at(&arguments.client.endpoint);
-    let url = format!("{}/2015-03-31/functions/{}/invocations", server.base, arguments.name);
+    let url = if arguments.inspect {
+        let target = TargetId::random();
+        announce_debugging(&server, &arguments.name, &target)?;
+        format!("{}{}/{}?target={target}", server.base, paths::DEBUG, arguments.name)
+    } else {
+        format!("{}/2015-03-31/functions/{}/invocations", server.base, arguments.name)
+    };
     let kind = if arguments.asynchronous {
         "Event"
     } else {
@@ -142,6 +150,22 @@ pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     } else {
         Ok(())
     }
+}
+
+/// Says how to attach to an invocation that is about to wait for it.
+fn announce_debugging(server: &Server, function: &str, target: &TargetId) -> anyhow::Result<()> {
+    let status = server.get(paths::STATUS, &[])?;
+    let Some(address) = status["inspector"].as_str() else {
+        bail!(
+            "the server at {} does not listen for debuggers; start it with \"hikigane up --inspect\"",
+            server.base
+        );
+    };
+    eprintln!(
+        "{function} waits for a debugger: open chrome://inspect, attach VS Code to {address}, or open this in Chrome:\n  {}",
+        hikigane_api::front_end(address, target)
+    );
+    Ok(())
 }
 
 fn read_event(event: Option<&str>) -> anyhow::Result<Vec<u8>> {

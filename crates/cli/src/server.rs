@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hikigane_api::Endpoint;
-use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings};
+use hikigane_api::{DebuggerDoor, Endpoint};
+use hikigane_executor::{EnvironmentSpec, Inspector, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
@@ -34,6 +34,18 @@ const MAX_IDLE: usize = 128;
 /// How long invocations may go on after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// What the command line says of a server.
+pub struct Settings {
+    /// Where the endpoint listens.
+    pub endpoint: SocketAddr,
+    /// Where it listens for debuggers, if it does.
+    pub inspect: Option<SocketAddr>,
+    /// The time.
+    pub clock: Clock,
+    /// The clock may be moved from outside.
+    pub test_mode: bool,
+}
+
 /// A server whose parts are open: ports bound, directories looked at, events of earlier runs read. It does nothing yet.
 pub struct Server {
     router: Arc<Router>,
@@ -41,6 +53,7 @@ pub struct Server {
     gate: Arc<Gate>,
     sources: Vec<(&'static str, Box<dyn Source>)>,
     listener: TcpListener,
+    door: Option<(Inspector, TcpListener)>,
     clock: Clock,
     test_mode: bool,
     tmp: PathBuf,
@@ -54,28 +67,29 @@ impl Server {
     /// Opens everything, or nothing.
     pub async fn open(
         loaded: Loaded,
-        endpoint: SocketAddr,
+        Settings {
+            endpoint,
+            inspect,
+            clock,
+            test_mode,
+        }: Settings,
         data: &Path,
-        clock: Clock,
-        test_mode: bool,
     ) -> anyhow::Result<Self> {
-        if !endpoint.ip().is_loopback() {
-            bail!(
-                "the endpoint cannot listen on {endpoint}: without credentials it is open on loopback only; use 127.0.0.1:{}",
-                endpoint.port()
-            );
-        }
-        let listener = TcpListener::bind(endpoint).await.with_context(|| {
-            format!(
-                "the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)"
-            )
-        })?;
+        let listener = listen("endpoint", endpoint, "--endpoint").await?;
         let address = listener.local_addr()?;
+        let door = match inspect {
+            Some(wanted) => {
+                let listener = listen("inspector", wanted, "--inspect").await?;
+                Some((Inspector::new(listener.local_addr()?), listener))
+            }
+            None => None,
+        };
+        let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
         let store = Arc::new(SqliteStore::open(data)?);
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;
-        let executor = executor(tmp.clone(), Some(address), SPARES, mode)?;
+        let executor = executor(tmp.clone(), Some(address), inspector, SPARES, mode)?;
         let objects = Objects::open(data)?;
         let mut specs = Vec::new();
         for config in loaded.manifest.functions {
@@ -115,6 +129,7 @@ impl Server {
             gate,
             sources,
             listener,
+            door,
             clock,
             test_mode,
             tmp,
@@ -123,14 +138,24 @@ impl Server {
         })
     }
 
+    /// Where it listens for debuggers.
+    pub fn debuggers(&self) -> Option<SocketAddr> {
+        self.door.as_ref().map(|(inspector, _)| inspector.address())
+    }
+
     /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let sources_end = CancellationToken::new();
         let endpoint_end = CancellationToken::new();
         let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
-        let endpoint = Endpoint::new(self.router.clone(), self.test_mode).serve(self.listener, endpoint_end.clone());
-        let mut endpoint = tokio::spawn(endpoint);
+        let inspector = self.door.as_ref().map(|(inspector, _)| inspector.clone());
+        let endpoint = Endpoint::new(self.router.clone(), self.test_mode, inspector);
+        let mut endpoint = tokio::spawn(endpoint.serve(self.listener, endpoint_end.clone()));
+        let door_end = CancellationToken::new();
+        let door = self
+            .door
+            .map(|(inspector, listener)| tokio::spawn(DebuggerDoor::new(inspector).serve(listener, door_end.clone())));
         let mut sources = JoinSet::new();
         for (kind, source) in self.sources {
             let context = Context {
@@ -149,14 +174,19 @@ impl Server {
             ended = &mut endpoint => failure = Some(anyhow::anyhow!("the endpoint stopped: {ended:?}")),
         }
 
-        // First the triggers, so that nothing new comes; then what runs; the endpoint last, since callers wait there.
+        // First the triggers, so that nothing new comes, and the debuggers, so that nothing stands still; then what runs; the endpoint last,
+        // since callers wait there.
         sources_end.cancel();
+        door_end.cancel();
         self.router.stop();
         endpoint_end.cancel();
         let drained = tokio::time::timeout(GRACE, async {
             while sources.join_next().await.is_some() {}
             self.router.drained().await;
             let _ = dispatcher.await;
+            if let Some(door) = door {
+                let _ = door.await;
+            }
         });
         let _ = drained.await;
         let _ = tokio::time::timeout(Duration::from_secs(2), endpoint).await;
@@ -166,6 +196,19 @@ impl Server {
         hikigane_executor::sweep(&self.tmp);
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Listens on loopback, or says what to do. `option`: what chooses the address.
+async fn listen(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    if !address.ip().is_loopback() {
+        bail!(
+            "the {what} cannot listen on {address}: without credentials it is open on loopback only; use 127.0.0.1:{}",
+            address.port()
+        );
+    }
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the {what} cannot listen on {address} (is another hikigane running? choose another with {option})")
+    })
 }
 
 /// A source that ends before it is told to has failed, or has nothing to do.
@@ -204,6 +247,7 @@ pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result
 pub fn executor(
     tmp_root: PathBuf,
     endpoint: Option<SocketAddr>,
+    inspector: Option<Inspector>,
     spares: usize,
     sandbox: SandboxMode,
 ) -> anyhow::Result<ProcessExecutor> {
@@ -216,6 +260,7 @@ pub fn executor(
         spares,
         tmp_root: std::path::absolute(&tmp_root)?,
         endpoint,
+        inspector,
     })
     .with_context(|| format!("cannot prepare workers under {}", tmp_root.display()))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hikigane_model::{FunctionError, Invocation, Outcome};
+use hikigane_model::{FunctionError, Invocation, Outcome, TargetId};
 
 use crate::{EnvironmentSpec, LogSink};
 
@@ -13,6 +13,14 @@ use crate::{EnvironmentSpec, LogSink};
 pub trait Executor: Send + Sync {
     /// Makes an environment and initialises the function in it. What the function logs meanwhile goes to `logs`.
     async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError>;
+
+    /// As [`Executor::start`], but the function waits for a debugger to attach to `target` before it is loaded.
+    async fn start_waiting(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        target: &TargetId,
+        logs: &mut LogSink,
+    ) -> Result<Started, StartError>;
 }
 
 /// A fresh environment.
@@ -37,6 +45,9 @@ pub trait Environment: Send + Sync {
 
     /// Whether it can ever run another invocation.
     fn is_alive(&self) -> bool;
+
+    /// Whether somebody looks into it, so that it must not be ended for being idle.
+    fn is_held(&self) -> bool;
 }
 
 /// The end of an invocation, as the environment saw it.

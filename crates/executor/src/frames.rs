@@ -8,6 +8,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// The largest frame: a request or response of 6 MB, and room for its head and for a long log line.
 pub const LIMIT: usize = 16 * 1024 * 1024;
 
+/// The largest message of a debugger, or to one: a frame without its head.
+pub const MESSAGE_LIMIT: usize = LIMIT - 64;
+
 const HEAD: usize = 4;
 /// Frames up to this size are copied out of the buffer that was read into.
 const SMALL: usize = 8 * 1024;
@@ -19,6 +22,23 @@ pub enum ToWorker {
     Init(Bytes),
     /// Run the handler.
     Invoke(InvokeFrame),
+    /// A debugger has come.
+    Attach {
+        /// Its number, which no other of this worker has or had.
+        session: u32,
+    },
+    /// A debugger says something.
+    Inspect {
+        /// Its number.
+        session: u32,
+        /// A message of the Chrome DevTools Protocol, JSON text.
+        message: Bytes,
+    },
+    /// A debugger has gone.
+    Detach {
+        /// Its number.
+        session: u32,
+    },
 }
 
 /// One invocation, as the worker needs it.
@@ -87,6 +107,13 @@ pub enum FromWorker {
     },
     /// The function needed more memory than it has. The worker ends.
     OutOfMemory,
+    /// What a debugger is told.
+    Inspect {
+        /// Its number.
+        session: u32,
+        /// A message of the Chrome DevTools Protocol, JSON text.
+        message: Bytes,
+    },
 }
 
 /// An invocation that has ended, as the worker measured it.
@@ -128,6 +155,9 @@ pub struct FrameError(&'static str);
 
 const INIT: u8 = 1;
 const INVOKE: u8 = 2;
+const ATTACH: u8 = 3;
+const INSPECT: u8 = 4;
+const DETACH: u8 = 5;
 const READY: u8 = 16;
 const LOADED: u8 = 17;
 const LOAD_FAILED: u8 = 18;
@@ -137,6 +167,7 @@ const FAILED: u8 = 21;
 const OUT_OF_MEMORY: u8 = 22;
 const DROPPED: u8 = 23;
 const BORN: u8 = 24;
+const INSPECTED: u8 = 25;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -196,6 +227,12 @@ impl ToWorker {
                 }
                 out.put_slice(&frame.payload);
             }),
+            Self::Attach { session } => put(out, ATTACH, |out| out.put_u32_le(*session)),
+            Self::Inspect { session, message } => put(out, INSPECT, |out| {
+                out.put_u32_le(*session);
+                out.put_slice(message);
+            }),
+            Self::Detach { session } => put(out, DETACH, |out| out.put_u32_le(*session)),
         }
     }
 
@@ -227,6 +264,16 @@ impl ToWorker {
                     payload: body,
                 })))
             }
+            ATTACH => Ok(Some(Self::Attach {
+                session: session(&mut body)?,
+            })),
+            INSPECT => Ok(Some(Self::Inspect {
+                session: session(&mut body)?,
+                message: body,
+            })),
+            DETACH => Ok(Some(Self::Detach {
+                session: session(&mut body)?,
+            })),
             _ => Err(FrameError("a kind that no worker knows")),
         }
     }
@@ -255,6 +302,10 @@ impl FromWorker {
                 out.put_slice(error);
             }),
             Self::OutOfMemory => out.put_slice(&OUT_OF_MEMORY_FRAME),
+            Self::Inspect { session, message } => put(out, INSPECTED, |out| {
+                out.put_u32_le(*session);
+                out.put_slice(message);
+            }),
         }
     }
 
@@ -301,9 +352,18 @@ impl FromWorker {
                 }
             }
             OUT_OF_MEMORY => Self::OutOfMemory,
+            INSPECTED => Self::Inspect {
+                session: session(&mut body)?,
+                message: body,
+            },
             _ => return Err(FrameError("a kind that no server knows")),
         }))
     }
+}
+
+fn session(body: &mut Bytes) -> Result<u32, FrameError> {
+    body.try_get_u32_le()
+        .map_err(|_| FrameError("a debugger without a number"))
 }
 
 fn text(body: &mut Bytes) -> Result<String, FrameError> {
@@ -339,6 +399,7 @@ mod tests {
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
             bytes().prop_map(FromWorker::Log),
             any::<u64>().prop_map(|nonce| FromWorker::Dropped { nonce }),
+            (any::<u32>(), bytes()).prop_map(|(session, message)| FromWorker::Inspect { session, message }),
             (ran(), bytes()).prop_map(|(run, payload)| FromWorker::Returned { run, payload }),
             (ran(), any::<bool>(), bytes()).prop_map(|(run, reusable, error)| FromWorker::Failed {
                 run,
@@ -373,6 +434,21 @@ mod tests {
             let mut wire = Vec::new();
             frame.encode(&mut wire);
             prop_assert_eq!(ToWorker::decode(&mut BytesMut::from(&wire[..])).unwrap(), Some(frame));
+        }
+
+        #[test]
+        fn what_debuggers_do_comes_through(session: u32, message: Vec<u8>) {
+            let frames = [
+                ToWorker::Attach { session },
+                ToWorker::Inspect { session, message: message.into() },
+                ToWorker::Detach { session },
+            ];
+            let mut wire = Vec::new();
+            frames.iter().for_each(|frame| frame.encode(&mut wire));
+            let mut buffer = BytesMut::from(&wire[..]);
+            for frame in frames {
+                prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(frame));
+            }
         }
 
         #[test]

@@ -6,6 +6,7 @@
 mod answer;
 mod environment;
 pub mod frames;
+mod inspector;
 mod link;
 mod log;
 mod nursery;
@@ -17,8 +18,9 @@ mod tickets;
 mod worker;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
+pub use inspector::{Debugger, Inspector, Target};
 pub use log::{LiveLog, LogSink, PlatformLog};
 pub use pool::{Pool, PoolStats};
 pub use process::{ProcessExecutor, ProcessSettings, sweep};
-pub use spec::{EnvironmentSpec, WorkerInit};
+pub use spec::{EnvironmentSpec, Inspection, WorkerInit};
 pub use tickets::Tickets;

@@ -1,6 +1,7 @@
 //! The extensions of a function's realm: Deno's, and our own. The build script makes the snapshot from this list and the
 //! worker starts from it, so both compile this file; order and operations must be the same on both sides.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
@@ -49,6 +50,7 @@ extension!(
         op_print_line,
         op_print_bytes,
         op_processors,
+        op_stop_at_handler,
         op_unhandled_rejection,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
@@ -88,6 +90,9 @@ extension!(
 /// Takes what a function prints.
 pub struct Printer(pub Rc<dyn Fn(&str)>);
 
+/// Has a debugger stop at the function that is called next.
+pub struct Stop(pub Box<dyn FnOnce()>);
+
 /// Lambda's error JSON for a promise rejection that nobody handled.
 pub struct UnhandledRejection(pub String);
 
@@ -114,6 +119,16 @@ fn print(state: &OpState, text: &str) {
 #[op2(fast)]
 fn op_processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
+}
+
+/// The handler is called next: here a function stops, once, that has waited for a debugger. What the debugger does meanwhile can call any
+/// operation.
+#[op2(nofast, reentrant)]
+fn op_stop_at_handler(state: Rc<RefCell<OpState>>) {
+    let stop = state.borrow_mut().try_take::<Stop>();
+    if let Some(Stop(stop)) = stop {
+        stop();
+    }
 }
 
 #[op2(fast)]
@@ -201,13 +216,19 @@ refuse! {
     op_test_snapshot_in_update_mode: "node:test",
 }
 
-/// TypeScript to JavaScript, statement by statement, without looking at types.
+/// TypeScript to JavaScript, statement by statement, without looking at types. `mapped`: with its source map at its end, for debuggers.
 pub fn strip_types(
     specifier: deno_core::url::Url,
     source: std::sync::Arc<str>,
     media_type: deno_ast::MediaType,
+    mapped: bool,
 ) -> Result<String, JsErrorBox> {
-    transpile(specifier, source, media_type, deno_ast::SourceMapOption::None).map(|emitted| emitted.text)
+    let source_map = if mapped {
+        deno_ast::SourceMapOption::Inline
+    } else {
+        deno_ast::SourceMapOption::None
+    };
+    transpile(specifier, source, media_type, source_map).map(|emitted| emitted.text)
 }
 
 /// The source map of what [`strip_types`] makes, as JSON.

@@ -6,10 +6,12 @@
 mod authorities;
 mod cage;
 mod code_cache;
+mod debuggers;
 mod environment;
 mod extensions;
 mod files;
 mod levels;
+mod link;
 mod memory;
 mod modules;
 mod mounts;

@@ -1,19 +1,18 @@
 //! The life of a worker process.
 
-use std::cell::RefCell;
-use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
+use bytes::Bytes;
+use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
+use tokio::runtime::Runtime;
 
 use crate::cage::Cage;
+use crate::debuggers::Debuggers;
 use crate::environment::{Failure, JsEnvironment};
-use crate::extensions::Printer;
+use crate::link::{self, Input};
 use crate::memory;
 use crate::walls::Walls;
 
@@ -35,141 +34,107 @@ pub fn announce(mut socket: &UnixStream) -> std::io::Result<()> {
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn live(
     mut environment: JsEnvironment,
-    mut cage: Option<Cage>,
+    cage: Option<Cage>,
     socket: UnixStream,
     tickets: Tickets,
     leisure: bool,
 ) -> Result<(), String> {
-    memory::tell_end_to(socket.as_raw_fd());
+    let (mut input, output) = link::open(socket).map_err(|error| error.to_string())?;
+    memory::tell_end_to(input.descriptor());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let mut link = Link {
-        socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)),
-        input: socket,
-        tickets,
-        buffer: BytesMut::with_capacity(16 * 1024),
-        out: Vec::new(),
-    };
-
     let _context = tokio.enter();
     let mut walls = None;
     if leisure {
         walls = Some(Walls::prepare()?);
         tokio.block_on(environment.practise())?;
     }
-    environment.print_to(link.printer());
-    link.send(&FromWorker::Ready)?;
-    loop {
-        match link.receive()? {
-            None => return Ok(()),
-            Some(ToWorker::Init(json)) => {
-                let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-                memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&mut init, cage.take(), walls.take())) {
-                    Ok(()) => link.send(&FromWorker::Loaded {
-                        max_rss_kib: max_rss_kib(),
-                    })?,
-                    Err(failure) => {
-                        link.send(&FromWorker::LoadFailed {
-                            max_rss_kib: max_rss_kib(),
-                            error: failure.json,
-                        })?;
-                        return Ok(());
-                    }
-                }
+    environment.print_to(output.printer());
+    let mut room = Vec::new();
+    output.send(&FromWorker::Ready, &mut room)?;
+
+    let mut init: WorkerInit = match input.next()? {
+        None => return Ok(()),
+        Some(ToWorker::Init(json)) => serde_json::from_slice(&json).map_err(|error| error.to_string())?,
+        Some(_) => return Err("the server wants a function to be run that it has not named".into()),
+    };
+    memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
+    let enclosed = environment.enclose(&mut init, cage, walls);
+    let mut source = match init.inspection {
+        Some(inspection) if enclosed.is_ok() => {
+            Source::Debuggers(Debuggers::admit(environment.runtime(), input, &output, inspection)?)
+        }
+        _ => Source::Socket(input),
+    };
+    let loaded = match enclosed {
+        Ok(()) => tokio.block_on(environment.load(&init)),
+        Err(failure) => Err(failure),
+    };
+    let max_rss_kib = max_rss_kib();
+    if let Err(Failure { json: error, .. }) = loaded {
+        return output.send(&FromWorker::LoadFailed { max_rss_kib, error }, &mut room);
+    }
+    output.send(&FromWorker::Loaded { max_rss_kib }, &mut room)?;
+
+    while let Some(frame) = source.next(&mut environment, &tokio)? {
+        let ToWorker::Invoke(frame) = frame else {
+            return Err("the server sent what only debuggers or another function need".into());
+        };
+        if !tickets.draw().map_err(|error| error.to_string())? {
+            output.send(&FromWorker::Dropped { nonce: frame.nonce }, &mut room)?;
+            continue;
+        }
+        let (run, result) = run(&mut environment, &frame, &tokio);
+        match result {
+            Ok(payload) => {
+                output.send(&FromWorker::Returned { run, payload }, &mut room)?;
+                environment.save_code();
             }
-            Some(ToWorker::Invoke(frame)) => {
-                if !link.tickets.draw().map_err(|error| error.to_string())? {
-                    link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
-                    continue;
-                }
-                let begun = Instant::now();
-                let step = environment.invoke(&frame);
-                let waited = step.is_pending();
-                let result = if waited {
-                    tokio.block_on(environment.finish(step))
-                } else {
-                    environment.end(step)
-                };
-                let run = Ran {
-                    nonce: frame.nonce,
-                    micros: begun.elapsed().as_micros() as u64,
-                    waited,
-                    max_rss_kib: max_rss_kib(),
-                };
-                match result {
-                    Ok(payload) => {
-                        link.send(&FromWorker::Returned { run, payload })?;
-                        environment.save_code();
-                    }
-                    Err(Failure { json: error, reusable }) => {
-                        link.send(&FromWorker::Failed { run, reusable, error })?;
-                        if !reusable {
-                            return Ok(());
-                        }
-                    }
+            Err(Failure { json: error, reusable }) => {
+                output.send(&FromWorker::Failed { run, reusable, error }, &mut room)?;
+                if !reusable {
+                    return Ok(());
                 }
             }
         }
     }
+    Ok(())
 }
 
-/// The worker's side of the socket.
-struct Link {
-    socket: Rc<RefCell<UnixStream>>,
-    input: UnixStream,
-    tickets: Tickets,
-    buffer: BytesMut,
-    out: Vec<u8>,
+/// Runs the handler once.
+fn run(environment: &mut JsEnvironment, frame: &InvokeFrame, tokio: &Runtime) -> (Ran, Result<Bytes, Failure>) {
+    let begun = Instant::now();
+    let step = environment.invoke(frame);
+    let waited = step.is_pending();
+    let result = if waited {
+        tokio.block_on(environment.finish(step))
+    } else {
+        environment.end(step)
+    };
+    let run = Ran {
+        nonce: frame.nonce,
+        micros: begun.elapsed().as_micros() as u64,
+        waited,
+        max_rss_kib: max_rss_kib(),
+    };
+    (run, result)
 }
 
-impl Link {
-    /// Sends each piece of log at once, so that it is not lost when the process is killed.
-    fn printer(&self) -> Printer {
-        let socket = self.socket.clone();
-        Printer(Rc::new(move |text| {
-            // One line may be long; a frame has a limit.
-            for piece in text.as_bytes().chunks(256 * 1024) {
-                let mut out = Vec::with_capacity(piece.len() + 5);
-                FromWorker::Log(Bytes::copy_from_slice(piece)).encode(&mut out);
-                if socket.borrow_mut().write_all(&out).is_err() {
-                    std::process::exit(0);
-                }
-            }
-        }))
-    }
+/// Where the server's frames come from.
+enum Source {
+    Socket(Input),
+    /// A thread reads the socket; what debuggers say goes elsewhere.
+    Debuggers(Debuggers),
+}
 
-    fn send(&mut self, frame: &FromWorker) -> Result<(), String> {
-        self.out.clear();
-        frame.encode(&mut self.out);
-        self.socket
-            .borrow_mut()
-            .write_all(&self.out)
-            .map_err(|error| error.to_string())
-    }
-
+impl Source {
     /// The next frame; `None` when the server is gone.
-    fn receive(&mut self) -> Result<Option<ToWorker>, String> {
-        loop {
-            if let Some(frame) = ToWorker::decode(&mut self.buffer).map_err(|error| error.to_string())? {
-                return Ok(Some(frame));
-            }
-            let start = self.buffer.len();
-            let room = (self.buffer.capacity() - start).max(16 * 1024);
-            self.buffer.resize(start + room, 0);
-            let read = loop {
-                match self.input.read(&mut self.buffer[start..]) {
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            let read = read.map_err(|error| error.to_string())?;
-            self.buffer.truncate(start + read);
-            if read == 0 {
-                return Ok(None);
-            }
+    fn next(&mut self, environment: &mut JsEnvironment, tokio: &Runtime) -> Result<Option<ToWorker>, String> {
+        match self {
+            Self::Socket(input) => input.next(),
+            Self::Debuggers(debuggers) => Ok(tokio.block_on(debuggers.next(environment.runtime()))),
         }
     }
 }

@@ -13,5 +13,6 @@ pub use event::{Event, InvokeMode, StateWrite};
 pub use function::{Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, runtime_family};
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
-    ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
+    ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, TargetId,
+    function_arn,
 };

@@ -95,6 +95,7 @@ impl Router {
                 trigger: lease.event.trigger.clone(),
                 mode: InvokeMode::Async,
                 attempt: lease.attempts + 1,
+                target: None,
             };
             match router.run(order, permit).await {
                 Ok(completed) => {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, StartError};
 use hikigane_model::{
-    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
-    function_arn, limits,
+    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, TargetId,
+    ThrottleReason, function_arn, limits,
 };
 use hikigane_store::{EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, State, StoreError};
 use hikigane_trigger::Clock;
@@ -116,6 +116,8 @@ pub(crate) struct Order {
     pub trigger: String,
     pub mode: InvokeMode,
     pub attempt: u32,
+    /// What a debugger attaches to that the function waits for.
+    pub target: Option<TargetId>,
 }
 
 /// A run that was made, with its entry for the history.
@@ -185,6 +187,12 @@ impl Router {
         self.call("invoke", None, request, RequestId::random()).await
     }
 
+    /// As [`Router::invoke`], in a fresh environment that waits until a debugger attaches to `target`.
+    pub async fn debug(self: &Arc<Self>, request: InvokeRequest, target: TargetId) -> Result<Invoked, InvokeError> {
+        self.run_now("invoke", None, request, RequestId::random(), Some(target))
+            .await
+    }
+
     /// Lambda's Invoke with `DryRun`: whether it could be invoked.
     pub fn dry_run(&self, request: &InvokeRequest) -> Result<(), InvokeError> {
         self.find(request).map(drop)
@@ -204,6 +212,17 @@ impl Router {
         binding: Option<BindingId>,
         request: InvokeRequest,
         request_id: RequestId,
+    ) -> Result<Invoked, InvokeError> {
+        self.run_now(trigger, binding, request, request_id, None).await
+    }
+
+    async fn run_now(
+        self: &Arc<Self>,
+        trigger: &str,
+        binding: Option<BindingId>,
+        request: InvokeRequest,
+        request_id: RequestId,
+        target: Option<TargetId>,
     ) -> Result<Invoked, InvokeError> {
         let spec = self.find(&request)?.clone();
         check_size(&request, limits::SYNC_PAYLOAD, "RequestResponse")?;
@@ -228,6 +247,7 @@ impl Router {
             trigger: trigger.to_owned(),
             mode: InvokeMode::Sync,
             attempt: 1,
+            target,
         };
         let router = self.clone();
         let run = self.running.track_future(async move {
@@ -303,7 +323,12 @@ impl Router {
             format: config.log_format,
         };
         logs.platform(&platform.start());
-        let report = match self.pool.run(&order.spec, &order.invocation, &mut logs).await {
+        let (spec, invocation) = (&order.spec, &order.invocation);
+        let ran = match &order.target {
+            None => self.pool.run(spec, invocation, &mut logs).await,
+            Some(target) => self.pool.debug(spec, invocation, target, &mut logs).await,
+        };
+        let report = match ran {
             Ok(report) => report,
             Err(StartError::Host(message)) => return Err(message),
             Err(StartError::Function { .. }) => return Err("an initialisation error came where none can be".into()),
