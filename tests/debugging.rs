@@ -261,6 +261,10 @@ fn a_frozen_function_answers_a_debugger_and_stays_frozen() {
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(late(), before, "nothing of the function runs between invocations");
 
+    let begun = debugger.send("HeapProfiler.takeHeapSnapshot", json!({}));
+    debugger.event("HeapProfiler.addHeapSnapshotChunk");
+    debugger.answer(begun);
+
     // Lines go to the log and to the debugger's console, with their place.
     let (answer, log) = call(2);
     assert_eq!(value_of(&answer), Value::Null);
@@ -485,6 +489,38 @@ fn a_debugger_that_leaves_before_the_handler_does_not_stop_it() {
         String::from_utf8(done.stdout).unwrap().trim(),
         r#"{"doubled":16,"calls":1}"#
     );
+}
+
+#[test]
+fn a_function_that_does_not_load_tells_its_debugger_and_its_caller() {
+    let (_project, server) = up(&[(
+        "f",
+        "handler: index.handler",
+        &[("index.mjs", "\nthrow new RangeError('early');\n")],
+    )]);
+    let (child, _errors, url) = invoke_inspected(&server, "{}");
+    let mut debugger = wait_for("the environment", || Debugger::try_attach(&url, "").ok());
+    debugger.call("Debugger.enable", json!({}));
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "all"}));
+    debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
+    let (url, line, _) = loop {
+        // Node.js's loader catches some of its own.
+        let stopped = evaluate_when_paused(&mut debugger, "1");
+        if stopped.0.starts_with("file:") {
+            break stopped;
+        }
+        debugger.call("Debugger.resume", json!({}));
+    };
+    assert_eq!((url.as_str(), line), ("file:///var/task/index.mjs", 1));
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "none"}));
+    debugger.send("Debugger.resume", json!({}));
+    let done = child.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (done.status.code(), &error["errorType"]),
+        (Some(1), &json!("RangeError"))
+    );
+    debugger.closed();
 }
 
 #[test]

@@ -19,6 +19,7 @@ use hikigane_executor::Inspection;
 use hikigane_executor::frames::{FromWorker, MESSAGE_LIMIT, ToWorker};
 use tokio::sync::mpsc;
 
+use crate::environment::JsEnvironment;
 use crate::extensions::Stop;
 use crate::link::{Input, Output};
 
@@ -71,10 +72,14 @@ impl Debuggers {
 
     /// The next frame that is not a debugger's; `None` when the server is gone. V8 answers debuggers meanwhile. The function is frozen all the
     /// same: its event loop does not turn.
-    pub async fn next(&mut self, runtime: &mut JsRuntime) -> Option<ToWorker> {
-        let inspector = runtime.inspector();
+    pub async fn next(&mut self, environment: &mut JsEnvironment) -> Option<ToWorker> {
+        let inspector = environment.runtime().inspector();
         poll_fn(|cx| {
             inspector.poll_sessions_from_event_loop(cx);
+            if inspector.sessions_state().has_active {
+                // What V8 puts off until nothing runs: a snapshot of the heap.
+                environment.run_tasks();
+            }
             self.frames.poll_recv(cx)
         })
         .await

@@ -440,7 +440,7 @@ impl JsEnvironment {
     }
 
     /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.
-    fn run_tasks(&mut self) -> bool {
+    pub fn run_tasks(&mut self) -> bool {
         let mut some = false;
         while v8::Platform::pump_message_loop(&self.platform, self.runtime.v8_isolate(), false) {
             some = true;

@@ -134,7 +134,7 @@ impl Source {
     fn next(&mut self, environment: &mut JsEnvironment, tokio: &Runtime) -> Result<Option<ToWorker>, String> {
         match self {
             Self::Socket(input) => input.next(),
-            Self::Debuggers(debuggers) => Ok(tokio.block_on(debuggers.next(environment.runtime()))),
+            Self::Debuggers(debuggers) => Ok(tokio.block_on(debuggers.next(environment))),
         }
     }
 }
