@@ -1,7 +1,8 @@
 //! Debuggers: what Chrome's DevTools and VS Code do, done over a real WebSocket.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStderr, Stdio};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -472,6 +473,51 @@ fn invoke_inspect_waits_for_a_debugger_and_stops_at_the_handlers_first_line() {
         debugger.closed();
         wait_for("its end", || (targets(&server).len() == 1).then_some(()));
     }
+}
+
+#[test]
+fn node_inspect_debugs_a_function() {
+    let (_project, server) = up(&[F]);
+    let door = door(&server);
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("skipped: there is no Node.js");
+        return;
+    }
+    let (child, _errors, _) = invoke_inspected(&server, r#"{"n":4}"#);
+    wait_for("the environment", || (targets(&server).len() == 1).then_some(()));
+    let mut node = Command::new("node")
+        .args(["inspect", &door])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut commands = node.stdin.take().unwrap();
+    let mut output = node.stdout.take().unwrap();
+    let said = Arc::new(Mutex::new(String::new()));
+    let saying = said.clone();
+    std::thread::spawn(move || {
+        let mut piece = [0; 1024];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            saying
+                .lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    });
+    let says = |what: &str| wait_for(what, || said.lock().unwrap().contains(what).then_some(()));
+    says("> 3   const doubled = event.n * 2;");
+    for (command, answer) in [("next", "> 4   calls++;"), ("exec('doubled * 11')", "88")] {
+        writeln!(commands, "{command}").unwrap();
+        says(answer);
+    }
+    writeln!(commands, "cont").unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap().trim(),
+        r#"{"doubled":8,"calls":1}"#
+    );
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 #[test]
