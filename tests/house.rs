@@ -72,7 +72,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("executor", &["model"]),
     ("isolate", &["model", "executor"]),
     ("router", &["model", "pattern", "trigger", "store", "executor"]),
-    ("api", &["model", "pattern", "router", "store", "trigger"]),
+    ("api", &["model", "pattern", "router", "store", "trigger", "executor"]),
     ("s3", &["model", "pattern", "trigger"]),
     ("schedule", &["model", "pattern", "trigger"]),
     ("http", &["model", "pattern", "trigger"]),

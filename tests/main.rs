@@ -13,6 +13,7 @@ mod code_cache;
 mod commands;
 mod concurrency;
 mod contract;
+mod debugging;
 mod deployed;
 mod deployments;
 mod destinations;

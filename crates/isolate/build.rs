@@ -137,7 +137,7 @@ fn transpile(
     }
     if media_type.is_typed() {
         let specifier = deno_core::url::Url::parse(&name).map_err(JsErrorBox::from_err)?;
-        code = extensions::strip_types(specifier, code.into(), media_type)?;
+        code = extensions::strip_types(specifier, code.into(), media_type, false)?;
     }
     Ok((polyfills::bind_namespace(&name, code).into(), None))
 }

@@ -2,6 +2,7 @@
 
 pub mod archives;
 mod aws;
+mod debugger;
 mod deploy;
 mod functions;
 mod http;
@@ -10,6 +11,7 @@ mod server;
 mod stream;
 
 pub use aws::{Key, aws, boto3};
+pub use debugger::Debugger;
 pub use deploy::{
     FUNCTIONS, answering, api, base64, body_of, code_sha256, create, create_function, creation, lambda, packed,
     publish, refusal_of, settled, update_code, wait_until_ready, zip_of,

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use hikigane_executor::Inspector;
 use hikigane_model::{BindingId, FunctionName, RequestId};
 use hikigane_router::InvokeRequest;
 use hikigane_store::{DeadLetter, RecordedRun, RunFilter, RunStatus, StoreError};
@@ -19,11 +20,14 @@ use serde_json::{Value, json};
 
 use crate::Endpoint;
 use crate::error::ApiError;
+use crate::invoke;
 
 /// The paths, for both sides.
 pub mod paths {
     /// `GET`: the version and how much waits.
     pub const STATUS: &str = "/_hikigane/status";
+    /// `POST`, before `/{FUNCTION}?target={UUID}`: invokes it in an environment that waits for a debugger.
+    pub const DEBUG: &str = "/_hikigane/debug";
     /// `GET`: runs, newest first.
     pub const RUNS: &str = "/_hikigane/runs";
     /// `GET`: log lines as they are written, until the client leaves.
@@ -50,6 +54,7 @@ const PAGE: usize = 1000;
 pub(crate) fn routes() -> Routes<Endpoint> {
     Routes::new()
         .route(paths::STATUS, get(status))
+        .route("/_hikigane/debug/{function}", post(invoke::debug))
         .route(paths::RUNS, get(runs))
         .route("/_hikigane/runs/{id}", get(run))
         .route("/_hikigane/runs/{id}/replay", post(replay))
@@ -72,6 +77,7 @@ async fn status(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiErro
         "functions": router.routes().functions(),
         "queued": router.queue().depth().await.map_err(unavailable)?,
         "runsNotRecorded": router.history().dropped(),
+        "inspector": endpoint.inspector.as_ref().map(Inspector::address),
     })))
 }
 

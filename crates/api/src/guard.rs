@@ -18,26 +18,36 @@ use crate::keys::Caller;
 /// The address that requests must mean.
 #[derive(Clone, Copy)]
 pub struct Guard {
-    port: u16,
+    /// `None`: any.
+    port: Option<u16>,
 }
 
 impl Guard {
     /// Accepts requests for `address`, by number or as `localhost`.
-    pub fn new(address: SocketAddr) -> Self {
-        Self { port: address.port() }
+    pub fn of(address: SocketAddr) -> Self {
+        Self {
+            port: Some(address.port()),
+        }
     }
 
-    fn accepts_host(self, authority: &str) -> bool {
+    /// Accepts requests for this machine, at whatever port they were sent to before something on the way (`ssh -L`) forwarded them.
+    pub fn of_any_port() -> Self {
+        Self { port: None }
+    }
+
+    /// Whether a `Host` means this machine.
+    pub fn accepts_host(self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else {
             return false;
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let local =
             host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        local && authority.port_u16().unwrap_or(80) == self.port
+        local && self.port.is_none_or(|port| authority.port_u16().unwrap_or(80) == port)
     }
 
-    fn accepts_origin(self, origin: &str) -> bool {
+    /// Whether a page of this `Origin` is ours.
+    pub fn accepts_origin(self, origin: &str) -> bool {
         origin
             .strip_prefix("http://")
             .is_some_and(|authority| self.accepts_host(authority))
@@ -80,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_our_own_address_is_ours() {
-        let guard = Guard { port: 9000 };
+        let guard = Guard { port: Some(9000) };
         for good in [
             "127.0.0.1:9000",
             "localhost:9000",
@@ -102,6 +112,10 @@ mod tests {
         ] {
             assert!(!guard.accepts_host(bad), "{bad}");
         }
+        let any = Guard::of_any_port();
+        assert!(
+            any.accepts_host("localhost:1") && any.accepts_host("127.0.0.1") && !any.accepts_host("example.com:9000")
+        );
         assert!(guard.accepts_origin("http://localhost:9000"));
         for bad in [
             "null",

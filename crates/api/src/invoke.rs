@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hikigane_model::{Outcome, RequestId, limits};
+use hikigane_model::{Outcome, RequestId, TargetId, limits};
 use hikigane_router::{InvokeRequest, Invoked};
 use http_body_util::{BodyExt, Limited};
 
@@ -55,6 +55,33 @@ pub async fn invoke(
         }
         other => Err(unknown_invocation_type(other, "[Event, RequestResponse, DryRun]")),
     }
+}
+
+/// The query of [`debug`].
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debugged {
+    /// What the debugger will attach to: a UUID that the client has thought of, so that it knows it before the function runs.
+    target: String,
+}
+
+/// As [`invoke`] with RequestResponse, in an environment that waits for a debugger first.
+pub async fn debug(
+    State(endpoint): State<Endpoint>,
+    Path(function): Path<String>,
+    Query(query): Query<Debugged>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let invalid = |message: String| ApiError::new(400, "InvalidParameterValueException", message);
+    if endpoint.inspector.is_none() {
+        return Err(invalid(
+            "this server does not listen for debuggers; start it with \"hikigane up --inspect\"".into(),
+        ));
+    }
+    let target = TargetId::new(&query.target).map_err(|error| invalid(error.to_string()))?;
+    let request = request(&function, None, &headers, body).await?;
+    Ok(synchronous(endpoint.router.debug(request, target).await?, true))
 }
 
 /// What both forms of Invoke are asked with.

@@ -6,6 +6,7 @@ mod error;
 mod event_stream;
 mod guard;
 mod identity;
+mod inspector;
 mod invoke;
 mod keys;
 mod lambda;
@@ -23,11 +24,13 @@ use std::sync::Arc;
 use axum::Router as Routes;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
+use hikigane_executor::Inspector;
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
+pub use inspector::{DebuggerDoor, front_end};
 pub use keys::Keys;
 pub use lambda::{Declared, Lambda, LambdaParts};
 pub use policy::{Access, Caller};
@@ -41,17 +44,26 @@ pub struct Endpoint {
     pub(crate) documents: identity::SharedDocuments,
     /// Set in test mode: the clock may be moved from outside.
     pub(crate) test_mode: bool,
+    /// Where debuggers attach, when the server listens for them.
+    pub(crate) inspector: Option<Inspector>,
 }
 
 impl Endpoint {
     /// An endpoint over `router` and `lambda`, for whoever signs with one of `keys`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
-    pub fn new(router: Arc<Router>, lambda: Arc<Lambda>, keys: Arc<Keys>, test_mode: bool) -> Self {
+    pub fn new(
+        router: Arc<Router>,
+        lambda: Arc<Lambda>,
+        keys: Arc<Keys>,
+        test_mode: bool,
+        inspector: Option<Inspector>,
+    ) -> Self {
         Self {
             router,
             lambda,
             keys,
             documents: identity::SharedDocuments::default(),
             test_mode,
+            inspector,
         }
     }
 
@@ -94,7 +106,7 @@ impl Endpoint {
         let routes = if self.keys.demand_signatures() {
             routes.layer(from_fn_with_state(self.clone(), signed::check))
         } else {
-            routes.layer(from_fn_with_state(guard::Guard::new(address), guard::check))
+            routes.layer(from_fn_with_state(guard::Guard::of(address), guard::check))
         };
         // Who may call a function's URL is the URL's own matter.
         let by_host = from_fn_with_state(self.clone(), url::by_host);

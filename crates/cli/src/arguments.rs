@@ -53,6 +53,9 @@ pub struct Up {
     /// Print one JSON object when everything is up, for programs
     #[arg(long)]
     pub json: bool,
+    /// Let Chrome's DevTools or VS Code debug the functions: listen for them on this loopback address
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9229")]
+    pub inspect: Option<SocketAddr>,
     /// For test suites: a clock that stands still until POST /_hikigane/clock {"to": TIME} moves it;
     /// POST /_hikigane/reset forgets all but the manifest
     #[arg(long)]
@@ -106,6 +109,9 @@ pub struct Invoke {
     /// Print the invocation's log, too, to standard error
     #[arg(long)]
     pub log: bool,
+    /// Wait for a debugger before the function is loaded, and stop at its handler's first line; of a server that runs with --inspect
+    #[arg(long, conflicts_with = "asynchronous")]
+    pub inspect: bool,
     #[command(flatten)]
     pub client: Client,
 }

@@ -69,7 +69,7 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
     let scratch = Scratch::make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let executor = server::executor(scratch.0.join("tmp"), None, 0, SandboxMode::Auto)?;
+        let executor = server::executor(scratch.0.join("tmp"), None, None, 0, SandboxMode::Auto)?;
         let objects = Objects::open(&scratch.0)?;
         let mut warnings = Vec::new();
         for config in &loaded.manifest.functions {

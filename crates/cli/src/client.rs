@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hikigane_api::sigv4;
-use hikigane_model::{AccessKey, REGION};
+use hikigane_api::{paths, sigv4};
+use hikigane_model::{AccessKey, REGION, TargetId};
 use serde_json::Value;
 
 use crate::Failure;
@@ -160,14 +160,22 @@ fn message(body: &str) -> String {
 pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     let event = read_event(arguments.event.as_deref())?;
     let server = Server::of(&arguments.client)?;
-    let path = format!("/2015-03-31/functions/{}/invocations", arguments.name);
+    let (path, query) = if arguments.inspect {
+        let target = TargetId::random();
+        announce_debugging(&server, &arguments.name, &target)?;
+        let query = vec![("target", target.to_string())];
+        (format!("{}/{}", paths::DEBUG, arguments.name), query)
+    } else {
+        let path = format!("/2015-03-31/functions/{}/invocations", arguments.name);
+        (path, Vec::new())
+    };
     let kind = if arguments.asynchronous {
         "Event"
     } else {
         "RequestResponse"
     };
     let headers = [("x-amz-invocation-type", kind), ("x-amz-log-type", "Tail")];
-    let response = server.send("POST", &path, &[], &headers, &event)?;
+    let response = server.send("POST", &path, &query, &headers, &event)?;
     let status = response.status();
     let header = |name: &str| {
         response
@@ -208,6 +216,22 @@ pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     } else {
         Ok(())
     }
+}
+
+/// Says how to attach to an invocation that is about to wait for it.
+fn announce_debugging(server: &Server, function: &str, target: &TargetId) -> anyhow::Result<()> {
+    let status = server.get(paths::STATUS, &[])?;
+    let Some(address) = status["inspector"].as_str() else {
+        bail!(
+            "the server at {} does not listen for debuggers; start it with \"hikigane up --inspect\"",
+            server.base
+        );
+    };
+    eprintln!(
+        "{function} waits for a debugger: open chrome://inspect, attach VS Code to {address}, or open this in Chrome:\n  {}",
+        hikigane_api::front_end(address, target)
+    );
+    Ok(())
 }
 
 fn read_event(event: Option<&str>) -> anyhow::Result<Vec<u8>> {

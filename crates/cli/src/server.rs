@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hikigane_api::{Declared, Endpoint, Keys, Lambda, LambdaParts};
-use hikigane_executor::{EnvironmentSpec, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
+use hikigane_api::{DebuggerDoor, Declared, Endpoint, Keys, Lambda, LambdaParts};
+use hikigane_executor::{EnvironmentSpec, Inspector, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
@@ -34,6 +34,18 @@ const MAX_IDLE: usize = 128;
 /// How long invocations may go on after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// What the command line says of a server.
+pub struct Settings {
+    /// Where the endpoint listens.
+    pub endpoint: SocketAddr,
+    /// Where it listens for debuggers, if it does.
+    pub inspect: Option<SocketAddr>,
+    /// The time.
+    pub clock: Clock,
+    /// The clock may be moved from outside.
+    pub test_mode: bool,
+}
+
 /// A server whose parts are open: ports bound, directories looked at, events of earlier runs read. It does nothing yet.
 pub struct Server {
     router: Arc<Router>,
@@ -43,6 +55,7 @@ pub struct Server {
     sources: Vec<(&'static str, Box<dyn Source>)>,
     listener: TcpListener,
     keys: Arc<Keys>,
+    door: Option<(Inspector, TcpListener)>,
     clock: Clock,
     test_mode: bool,
     tmp: PathBuf,
@@ -56,10 +69,13 @@ impl Server {
     /// Opens everything, or nothing.
     pub async fn open(
         loaded: Loaded,
-        endpoint: SocketAddr,
+        Settings {
+            endpoint,
+            inspect,
+            clock,
+            test_mode,
+        }: Settings,
         data: &Path,
-        clock: Clock,
-        test_mode: bool,
     ) -> anyhow::Result<Self> {
         let keys = Arc::new(Keys::new(loaded.manifest.access_keys).context("this machine has no random numbers")?);
         if !endpoint.ip().is_loopback() && !keys.demand_signatures() {
@@ -68,12 +84,22 @@ impl Server {
                 endpoint.port()
             );
         }
-        let listener = TcpListener::bind(endpoint).await.with_context(|| {
-            format!(
-                "the endpoint cannot listen on {endpoint} (is another hikigane running? choose another with --endpoint)"
-            )
-        })?;
+        let listener = listen("endpoint", endpoint, "--endpoint").await?;
         let address = listener.local_addr()?;
+        let door = match inspect {
+            Some(wanted) => {
+                if !wanted.ip().is_loopback() {
+                    bail!(
+                        "the inspector cannot listen on {wanted}: without credentials it is open on loopback only; use 127.0.0.1:{}",
+                        wanted.port()
+                    );
+                }
+                let listener = listen("inspector", wanted, "--inspect").await?;
+                Some((Inspector::new(listener.local_addr()?), listener))
+            }
+            None => None,
+        };
+        let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
         let store = Arc::new(SqliteStore::open(data)?);
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
@@ -82,7 +108,7 @@ impl Server {
             address: seen_from_here(address),
             key: keys.demand_signatures().then(|| keys.of_functions()),
         };
-        let executor = Arc::new(executor(tmp.clone(), Some(own), SPARES, mode)?);
+        let executor = Arc::new(executor(tmp.clone(), Some(own), inspector, SPARES, mode)?);
         let objects = Arc::new(Objects::open(data)?);
         let mut declared = Vec::new();
         let mut urls = loaded.manifest.urls;
@@ -155,6 +181,7 @@ impl Server {
             sources,
             listener,
             keys,
+            door,
             clock,
             test_mode,
             tmp,
@@ -168,16 +195,26 @@ impl Server {
         self.keys.demand_signatures()
     }
 
+    /// Where it listens for debuggers.
+    pub fn debuggers(&self) -> Option<SocketAddr> {
+        self.door.as_ref().map(|(inspector, _)| inspector.address())
+    }
+
     /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let sources_end = CancellationToken::new();
         let endpoint_end = CancellationToken::new();
         let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
+        let inspector = self.door.as_ref().map(|(inspector, _)| inspector.clone());
         let collector = tokio::spawn(self.lambda.clone().collect_always());
-        let endpoint = Endpoint::new(self.router.clone(), self.lambda, self.keys, self.test_mode);
+        let endpoint = Endpoint::new(self.router.clone(), self.lambda, self.keys, self.test_mode, inspector);
         let endpoint = endpoint.serve(self.listener, endpoint_end.clone());
         let mut endpoint = tokio::spawn(endpoint);
+        let door_end = CancellationToken::new();
+        let door = self
+            .door
+            .map(|(inspector, listener)| tokio::spawn(DebuggerDoor::new(inspector).serve(listener, door_end.clone())));
         let mut sources = JoinSet::new();
         for (kind, source) in self.sources {
             let context = Context {
@@ -196,14 +233,19 @@ impl Server {
             ended = &mut endpoint => failure = Some(anyhow::anyhow!("the endpoint stopped: {ended:?}")),
         }
 
-        // First the triggers, so that nothing new comes; then what runs; the endpoint last, since callers wait there.
+        // First the triggers, so that nothing new comes, and the debuggers, so that nothing stands still; then what runs; the endpoint last,
+        // since callers wait there.
         sources_end.cancel();
+        door_end.cancel();
         self.router.stop();
         endpoint_end.cancel();
         let drained = tokio::time::timeout(GRACE, async {
             while sources.join_next().await.is_some() {}
             self.router.drained().await;
             let _ = dispatcher.await;
+            if let Some(door) = door {
+                let _ = door.await;
+            }
         });
         let _ = drained.await;
         let _ = tokio::time::timeout(Duration::from_secs(2), endpoint).await;
@@ -214,6 +256,13 @@ impl Server {
         hikigane_executor::sweep(&self.tmp);
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// Listens, or says what to do. `option`: what chooses the address.
+async fn listen(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the {what} cannot listen on {address} (is another hikigane running? choose another with {option})")
+    })
 }
 
 /// A source that ends before it is told to has failed, or has nothing to do.
@@ -261,6 +310,7 @@ pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result
 pub fn executor(
     tmp_root: PathBuf,
     endpoint: Option<OwnEndpoint>,
+    inspector: Option<Inspector>,
     spares: usize,
     sandbox: SandboxMode,
 ) -> anyhow::Result<ProcessExecutor> {
@@ -273,6 +323,7 @@ pub fn executor(
         spares,
         tmp_root: std::path::absolute(&tmp_root)?,
         endpoint,
+        inspector,
     })
     .with_context(|| format!("cannot prepare workers under {}", tmp_root.display()))
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::Failure;
 use crate::arguments::Up;
 use crate::check;
-use crate::server::Server;
+use crate::server::{Server, Settings};
 
 /// Runs a manifest until Ctrl-C or SIGTERM; a second one ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
@@ -36,7 +36,13 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
     let result = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let server = Server::open(loaded, arguments.endpoint, &data, clock, arguments.test_mode).await?;
+        let settings = Settings {
+            endpoint: arguments.endpoint,
+            inspect: arguments.inspect,
+            clock,
+            test_mode: arguments.test_mode,
+        };
+        let server = Server::open(loaded, settings, &data).await?;
         announce(&server, &summary, &data, arguments.json)?;
         let json = arguments.json;
         let stop = async move {
@@ -102,7 +108,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         writeln!(
             out,
             "{}",
-            json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data})
+            json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data, "inspector": server.debuggers()})
         )?;
         return Ok(out.flush()?);
     }
@@ -119,6 +125,12 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         "Lambda API"
     };
     line("endpoint", &format!("{endpoint}  ({who})"))?;
+    if let Some(address) = server.debuggers() {
+        line(
+            "debuggers",
+            &format!("{address}  (chrome://inspect, or attach VS Code)"),
+        )?;
+    }
     line("functions", &summary.functions.join(", "))?;
     for announcement in &server.announcements {
         line(announcement.label, &announcement.text)?;

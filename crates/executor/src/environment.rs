@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hikigane_model::{FunctionError, FunctionName, Invocation, Outcome, Qualifier};
+use hikigane_model::{FunctionError, FunctionName, Invocation, Outcome, Qualifier, TargetId};
 
 use crate::{EnvironmentSpec, Initialization, LogSink, ResponseSink};
 
@@ -16,6 +16,14 @@ pub trait Executor: Send + Sync {
         &self,
         spec: &Arc<EnvironmentSpec>,
         initialization: Initialization,
+        logs: &mut LogSink,
+    ) -> Result<Started, StartError>;
+
+    /// As [`Executor::start`], but the function waits for a debugger to attach to `target` before it is loaded.
+    async fn start_waiting(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        target: &TargetId,
         logs: &mut LogSink,
     ) -> Result<Started, StartError>;
 
@@ -53,6 +61,9 @@ pub trait Environment: Send + Sync {
 
     /// Whether it can ever run another invocation.
     fn is_alive(&self) -> bool;
+
+    /// Whether somebody looks into it, so that it must not be ended for being idle.
+    fn is_held(&self) -> bool;
 }
 
 /// The end of an invocation, as the environment saw it.

@@ -10,6 +10,8 @@ pub const LIMIT: usize = 16 * 1024 * 1024;
 
 /// The longest content type of a streaming answer, bytes.
 pub const CONTENT_TYPE_LIMIT: usize = 1024;
+/// The largest message of a debugger, or to one: a frame without its head.
+pub const MESSAGE_LIMIT: usize = LIMIT - 64;
 
 const HEAD: usize = 4;
 /// Frames up to this size are copied out of the buffer that was read into.
@@ -28,6 +30,23 @@ pub enum ToWorker {
         nonce: u64,
         /// How many, beside what it had.
         bytes: u32,
+    },
+    /// A debugger has come.
+    Attach {
+        /// Its number, which no other of this worker has or had.
+        session: u32,
+    },
+    /// A debugger says something.
+    Inspect {
+        /// Its number.
+        session: u32,
+        /// A message of the Chrome DevTools Protocol, JSON text.
+        message: Bytes,
+    },
+    /// A debugger has gone.
+    Detach {
+        /// Its number.
+        session: u32,
     },
 }
 
@@ -115,6 +134,13 @@ pub enum FromWorker {
     },
     /// The function needed more memory than it has. The worker ends.
     OutOfMemory,
+    /// What a debugger is told.
+    Inspect {
+        /// Its number.
+        session: u32,
+        /// A message of the Chrome DevTools Protocol, JSON text.
+        message: Bytes,
+    },
 }
 
 /// An invocation that has ended, as the worker measured it.
@@ -157,6 +183,9 @@ pub struct FrameError(&'static str);
 const INIT: u8 = 1;
 const INVOKE: u8 = 2;
 const CREDIT: u8 = 3;
+const ATTACH: u8 = 4;
+const INSPECT: u8 = 5;
+const DETACH: u8 = 6;
 const READY: u8 = 16;
 const LOADED: u8 = 17;
 const LOAD_FAILED: u8 = 18;
@@ -168,6 +197,7 @@ const DROPPED: u8 = 23;
 const BORN: u8 = 24;
 const BEGUN: u8 = 25;
 const CHUNK: u8 = 26;
+const INSPECTED: u8 = 27;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -241,6 +271,12 @@ impl ToWorker {
                 out.put_u64_le(*nonce);
                 out.put_u32_le(*bytes);
             }),
+            Self::Attach { session } => put(out, ATTACH, |out| out.put_u32_le(*session)),
+            Self::Inspect { session, message } => put(out, INSPECT, |out| {
+                out.put_u32_le(*session);
+                out.put_slice(message);
+            }),
+            Self::Detach { session } => put(out, DETACH, |out| out.put_u32_le(*session)),
         }
     }
 
@@ -280,6 +316,16 @@ impl ToWorker {
                     .try_get_u32_le()
                     .map_err(|_| FrameError("a credit without amount"))?,
             })),
+            ATTACH => Ok(Some(Self::Attach {
+                session: session(&mut body)?,
+            })),
+            INSPECT => Ok(Some(Self::Inspect {
+                session: session(&mut body)?,
+                message: body,
+            })),
+            DETACH => Ok(Some(Self::Detach {
+                session: session(&mut body)?,
+            })),
             _ => Err(FrameError("a kind that no worker knows")),
         }
     }
@@ -313,6 +359,10 @@ impl FromWorker {
                 out.put_slice(error);
             }),
             Self::OutOfMemory => out.put_slice(&OUT_OF_MEMORY_FRAME),
+            Self::Inspect { session, message } => put(out, INSPECTED, |out| {
+                out.put_u32_le(*session);
+                out.put_slice(message);
+            }),
         }
     }
 
@@ -372,6 +422,10 @@ impl FromWorker {
                 }
             }
             OUT_OF_MEMORY => Self::OutOfMemory,
+            INSPECTED => Self::Inspect {
+                session: session(&mut body)?,
+                message: body,
+            },
             _ => return Err(FrameError("a kind that no server knows")),
         }))
     }
@@ -380,6 +434,11 @@ impl FromWorker {
 fn nonce(body: &mut Bytes) -> Result<u64, FrameError> {
     body.try_get_u64_le()
         .map_err(|_| FrameError("no nonce where one belongs"))
+}
+
+fn session(body: &mut Bytes) -> Result<u32, FrameError> {
+    body.try_get_u32_le()
+        .map_err(|_| FrameError("a debugger without a number"))
 }
 
 fn text(body: &mut Bytes) -> Result<String, FrameError> {
@@ -417,6 +476,7 @@ mod tests {
             any::<u64>().prop_map(|nonce| FromWorker::Dropped { nonce }),
             (any::<u64>(), ".*").prop_map(|(nonce, content_type)| FromWorker::Begun { nonce, content_type }),
             (any::<u64>(), bytes()).prop_map(|(nonce, bytes)| FromWorker::Chunk { nonce, bytes }),
+            (any::<u32>(), bytes()).prop_map(|(session, message)| FromWorker::Inspect { session, message }),
             (ran(), bytes()).prop_map(|(run, payload)| FromWorker::Returned { run, payload }),
             (ran(), any::<bool>(), bytes()).prop_map(|(run, reusable, error)| FromWorker::Failed {
                 run,
@@ -457,6 +517,21 @@ mod tests {
             let mut buffer = BytesMut::from(&wire[..]);
             prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(invoke));
             prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(credit));
+        }
+
+        #[test]
+        fn what_debuggers_do_comes_through(session: u32, message: Vec<u8>) {
+            let frames = [
+                ToWorker::Attach { session },
+                ToWorker::Inspect { session, message: message.into() },
+                ToWorker::Detach { session },
+            ];
+            let mut wire = Vec::new();
+            frames.iter().for_each(|frame| frame.encode(&mut wire));
+            let mut buffer = BytesMut::from(&wire[..]);
+            for frame in frames {
+                prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(frame));
+            }
         }
 
         #[test]

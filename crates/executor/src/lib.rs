@@ -6,6 +6,7 @@
 mod answer;
 mod environment;
 pub mod frames;
+mod inspector;
 mod link;
 mod log;
 mod nursery;
@@ -18,9 +19,10 @@ mod tickets;
 mod worker;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
+pub use inspector::{Debugger, Inspector, Target};
 pub use log::{LiveLog, LogSink, PlatformLog};
 pub use pool::{Pool, PoolStats, Provisioning};
 pub use process::{OwnEndpoint, ProcessExecutor, ProcessSettings, sweep};
 pub use response::{ResponseSink, ResponseStream, WINDOW, response};
-pub use spec::{EnvironmentSpec, Initialization, WorkerInit};
+pub use spec::{EnvironmentSpec, Initialization, Inspection, WorkerInit};
 pub use tickets::Tickets;

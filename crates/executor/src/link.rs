@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{failed, mebibytes, returned};
 use crate::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
+use crate::inspector::Inspected;
 use crate::response::Inflow;
 use crate::tickets::Tickets;
 use crate::worker::{Worker, make_room};
@@ -59,6 +60,10 @@ struct State {
     recalled: VecDeque<u64>,
     /// The worker is gone.
     ended: bool,
+    /// Debuggers can attach to it: nothing is sent behind an invocation that may stop for as long as they like.
+    inspected: bool,
+    /// One is attached.
+    held: bool,
 }
 
 /// An invocation without an answer.
@@ -98,8 +103,13 @@ impl Pending {
 impl ProcessEnvironment {
     /// Takes over a worker that has loaded the function of `spec`. Must be called inside a tokio runtime.
     pub(crate) fn new(worker: Worker, spec: Arc<EnvironmentSpec>) -> Self {
+        let state = State {
+            inspected: worker.inspected.is_some(),
+            held: worker.inspected.as_ref().is_some_and(Inspected::is_held),
+            ..State::default()
+        };
         let link = Arc::new(Link {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             work: Notify::new(),
         });
         let driver = tokio::spawn(drive(worker, link.clone()));
@@ -166,6 +176,10 @@ impl Environment for ProcessEnvironment {
     fn is_alive(&self) -> bool {
         !self.link.lock().ended
     }
+
+    fn is_held(&self) -> bool {
+        self.link.lock().held
+    }
 }
 
 impl State {
@@ -178,7 +192,8 @@ impl State {
     /// Whether an invocation sent now would be run, and soon.
     fn is_open(&self) -> bool {
         let lingers = self.waiting.front().and_then(|first| first.begun);
-        !self.ended && self.recalled.is_empty() && lingers.is_none_or(|begun| begun.elapsed() < LINGER)
+        let room = !self.inspected || self.waiting.is_empty();
+        !self.ended && room && self.recalled.is_empty() && lingers.is_none_or(|begun| begun.elapsed() < LINGER)
     }
 
     /// Takes back what the worker has not started, but for the first `kept` invocations.
@@ -259,10 +274,11 @@ impl Link {
         tickets.give(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// When something has to be done about the invocation that runs: those behind it be taken back, or itself be killed.
+    /// When something has to be done about the invocation that runs: those behind it be taken back, or itself be killed. Never while a
+    /// debugger is attached.
     fn alarm(&self) -> Option<Instant> {
         let state = self.lock();
-        let first = state.waiting.front()?;
+        let first = state.waiting.front().filter(|_| !state.held)?;
         let begun = first.begun?;
         let patience = if state.waiting.len() > 1 {
             LINGER.min(first.timeout)
@@ -290,6 +306,17 @@ impl Link {
             first.finish(outcome, Some(ran), reuse);
         }
         Ok(())
+    }
+
+    /// Takes note of whether a debugger is attached; the time that passed since `released` does not count.
+    fn hold(&self, held: bool, released: Option<Instant>) {
+        let mut state = self.lock();
+        state.held = held;
+        if let Some(since) = released
+            && let Some(begun) = state.waiting.front_mut().and_then(|first| first.begun.as_mut())
+        {
+            *begun += since.max(*begun).elapsed();
+        }
     }
 
     fn logged(&self, text: &[u8]) -> Result<(), Broken> {
@@ -343,6 +370,7 @@ async fn drive(worker: Worker, link: Arc<Link>) {
         mut buffer,
         tickets,
         mut process,
+        mut inspected,
     } = worker;
     let (mut reader, mut writer) = stream.into_split();
     let mut out = Vec::new();
@@ -365,7 +393,7 @@ async fn drive(worker: Worker, link: Arc<Link>) {
         tokio::select! {
             read = reader.read_buf(&mut buffer) => match read {
                 Ok(0) | Err(_) => break End::Closed,
-                Ok(_) => if let Err(end) = heard(&link, &mut buffer) {
+                Ok(_) => if let Err(end) = heard(&link, &mut buffer, inspected.as_ref()).await {
                     break end;
                 },
             },
@@ -375,6 +403,14 @@ async fn drive(worker: Worker, link: Arc<Link>) {
             },
             // Others are about to hand over theirs: let them, so that all go out in one write.
             () = link.work.notified(), if written == out.len() => tokio::task::yield_now().await,
+            frame = asked(&mut inspected), if written == out.len() => {
+                written = 0;
+                out.clear();
+                frame.encode(&mut out);
+                if let Some(inspected) = &mut inspected {
+                    link.hold(inspected.is_held(), inspected.released());
+                }
+            }
             () = &mut alarm => {
                 alarm.as_mut().reset(Instant::now() + Duration::from_secs(3600));
                 if rang(&link, &tickets) {
@@ -406,8 +442,16 @@ async fn drive(worker: Worker, link: Arc<Link>) {
     }
 }
 
+/// What a debugger wants of the worker.
+async fn asked(inspected: &mut Option<Inspected>) -> ToWorker {
+    match inspected {
+        Some(inspected) => inspected.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Works off what was read.
-fn heard(link: &Link, buffer: &mut bytes::BytesMut) -> Result<(), End> {
+async fn heard(link: &Link, buffer: &mut bytes::BytesMut, inspected: Option<&Inspected>) -> Result<(), End> {
     while let Some(frame) = FromWorker::decode(buffer).map_err(|_| End::Broken)? {
         match frame {
             FromWorker::Log(text) => link.logged(&text),
@@ -426,6 +470,13 @@ fn heard(link: &Link, buffer: &mut bytes::BytesMut) -> Result<(), End> {
             }
             FromWorker::Dropped { nonce } => link.dropped(nonce),
             FromWorker::OutOfMemory => return Err(End::OutOfMemory),
+            FromWorker::Inspect { session, message } => match inspected {
+                Some(inspected) => {
+                    inspected.tell(session, message).await;
+                    Ok(())
+                }
+                None => Err(Broken),
+            },
             FromWorker::Born { .. } | FromWorker::Ready | FromWorker::Loaded { .. } | FromWorker::LoadFailed { .. } => {
                 Err(Broken)
             }
@@ -441,6 +492,7 @@ fn rang(link: &Link, tickets: &Tickets) -> bool {
     let Some((begun, timeout)) = state
         .waiting
         .front()
+        .filter(|_| !state.held)
         .and_then(|first| Some((first.begun?, first.timeout)))
     else {
         return false;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
+use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, TargetId, Usage};
 
 pub use floor::Provisioning;
 
@@ -111,7 +111,8 @@ impl Pool {
                 tick.tick().await;
                 let Some(warm) = watched.upgrade() else { return };
                 reclaim(&warm, |idle| {
-                    idle.since.elapsed() < idle_timeout && idle.environment.is_alive()
+                    let wanted = idle.since.elapsed() < idle_timeout || idle.environment.is_held();
+                    wanted && idle.environment.is_alive()
                 });
             }
         });
@@ -145,19 +146,7 @@ impl Pool {
         }
         let started = match self.executor.start(spec, Initialization::OnDemand, logs).await {
             Ok(started) => started,
-            Err(StartError::Function {
-                outcome,
-                init,
-                max_memory_mb,
-            }) => {
-                let usage = Usage {
-                    duration: Duration::ZERO,
-                    init: InitKind::Cold(init),
-                    max_memory_mb,
-                };
-                return Ok(Report { outcome, usage });
-            }
-            Err(host) => return Err(host),
+            Err(error) => return not_started(error),
         };
         lock(&self.warm).begin(&key, started.environment.clone());
         let mut finished = self
@@ -166,6 +155,27 @@ impl Pool {
         if finished.reuse == Reuse::NotStarted {
             finished.outcome = Outcome::Crashed(CrashReason::Signal(9));
         }
+        Ok(report(finished, InitKind::Cold(started.init)))
+    }
+
+    /// Runs one invocation in an environment of its own, which waits until a debugger attaches to `target`, and is ended afterwards.
+    pub async fn debug(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        invocation: &Invocation,
+        target: &TargetId,
+        logs: &mut LogSink,
+    ) -> Result<Report, StartError> {
+        let started = match self.executor.start_waiting(spec, target, logs).await {
+            Ok(started) => started,
+            Err(error) => return not_started(error),
+        };
+        let taken = std::mem::replace(logs, LogSink::new(None));
+        let (finished, given_back) = started
+            .environment
+            .invoke(invocation, spec.config.timeout, taken, None)
+            .await;
+        *logs = given_back;
         Ok(report(finished, InitKind::Cold(started.init)))
     }
 
@@ -234,6 +244,24 @@ impl Pool {
         drop(evicted);
         finished
     }
+}
+
+/// What comes of an environment that could not be made: a report, when it is the function's fault.
+fn not_started(error: StartError) -> Result<Report, StartError> {
+    let StartError::Function {
+        outcome,
+        init,
+        max_memory_mb,
+    } = error
+    else {
+        return Err(error);
+    };
+    let usage = Usage {
+        duration: Duration::ZERO,
+        init: InitKind::Cold(init),
+        max_memory_mb,
+    };
+    Ok(Report { outcome, usage })
 }
 
 fn report(finished: Finished, init: InitKind) -> Report {
@@ -434,6 +462,7 @@ pub(super) mod tests {
         busy: Arc<Mutex<i32>>,
         turn: tokio::sync::Mutex<()>,
         dead: Arc<AtomicBool>,
+        held: AtomicBool,
     }
 
     #[async_trait]
@@ -462,11 +491,21 @@ pub(super) mod tests {
                 busy: self.busy.clone(),
                 turn: tokio::sync::Mutex::default(),
                 dead,
+                held: AtomicBool::default(),
             };
             Ok(Started {
                 environment: Arc::new(environment),
                 init: Duration::from_millis(7),
             })
+        }
+
+        async fn start_waiting(
+            &self,
+            spec: &Arc<EnvironmentSpec>,
+            _: &TargetId,
+            logs: &mut LogSink,
+        ) -> Result<Started, StartError> {
+            self.start(spec, Initialization::OnDemand, logs).await
         }
 
         fn forget(&self, function: &FunctionName, version: &Qualifier) {
@@ -488,6 +527,10 @@ pub(super) mod tests {
             let mut duration = Duration::from_micros(50);
             let reuse = match invocation.payload.as_ref() {
                 b"dirty" => Reuse::Dirty,
+                b"held" => {
+                    self.held.store(true, std::sync::atomic::Ordering::Relaxed);
+                    Reuse::Clean
+                }
                 b"found dead" if self.number == 1 => Reuse::NotStarted,
                 b"slow" => {
                     duration = Duration::from_millis(50);
@@ -519,6 +562,10 @@ pub(super) mod tests {
 
         fn is_alive(&self) -> bool {
             !self.dead.load(Relaxed)
+        }
+
+        fn is_held(&self) -> bool {
+            self.held.load(Relaxed)
         }
     }
 
@@ -661,6 +708,29 @@ pub(super) mod tests {
         })
         .await
         .unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_a_debugger_holds_outlives_its_time() {
+        let pool = Pool::new(Arc::new(Scripted::default()), Duration::from_millis(20), 8);
+        run(&pool, &spec("f", 1), "held").await;
+        run(&pool, &spec("g", 1), "x").await;
+        // The other's end says that idle ones have been looked at.
+        while pool.stats().idle > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(run(&pool, &spec("f", 1), "x").await, told(1, false));
+    }
+
+    #[tokio::test]
+    async fn an_invocation_to_be_debugged_has_an_environment_of_its_own_which_ends_with_it() {
+        let (pool, alive) = pool(8);
+        let f = spec("f", 1);
+        run(&pool, &f, "x").await;
+        let mut logs = LogSink::new(None);
+        let report = pool.debug(&f, &invocation("x"), &TargetId::random(), &mut logs).await;
+        assert_eq!(report.unwrap().outcome, Outcome::Returned(Bytes::from("2")));
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 1 }, 1));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hikigane_model::{AccessKey, CrashReason, FunctionName, Outcome, Qualifier, limits};
+use hikigane_model::{AccessKey, CrashReason, FunctionName, Outcome, Qualifier, TargetId, limits};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,15 +20,18 @@ use crate::frames::{FromWorker, ToWorker};
 use crate::link::ProcessEnvironment;
 use crate::nursery::Nursery;
 use crate::scratch::Scratches;
-use crate::spec::WorkerInit;
-use crate::worker::Worker;
-use crate::{EnvironmentSpec, Executor, Initialization, LogSink, StartError, Started};
+use crate::spec::{Inspection, WorkerInit};
+use crate::worker::{TooLate, Worker};
+use crate::{EnvironmentSpec, Executor, Initialization, Inspector, LogSink, StartError, Started};
 
 /// How long a fresh worker may take until it is ready.
 const BOOT: Duration = Duration::from_secs(20);
 
 /// How long the place of a worker that was taken from stock stays empty: the invocation which took it needs the processors now.
 const RESTOCK: Duration = Duration::from_millis(10);
+
+/// How long a function waits for its debugger.
+const DEBUGGER: Duration = Duration::from_secs(5 * 60);
 
 /// The server's own endpoint, as functions use it.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ pub struct ProcessSettings {
     pub tmp_root: PathBuf,
     /// The server's own endpoint, if there is one.
     pub endpoint: Option<OwnEndpoint>,
+    /// Where the environments are listed for debuggers, if there can be any.
+    pub inspector: Option<Inspector>,
 }
 
 /// Runs each environment in a process of its own.
@@ -149,7 +154,7 @@ impl Shared {
         }
     }
 
-    fn init(&self, spec: &EnvironmentSpec, initialization: Initialization, tmp: PathBuf) -> WorkerInit {
+    fn init(&self, spec: &EnvironmentSpec, initialization: Initialization, tmp: PathBuf, waits: bool) -> WorkerInit {
         let config = &spec.config;
         let root = if config.code.is_dir() {
             config.code.clone()
@@ -193,7 +198,15 @@ impl Shared {
             log_group,
             log_stream,
             log_format: config.log_format,
-            code_cache: self.code_cache(spec),
+            // Code to be debugged carries its source map. It is not what other environments run, so it is not kept for them.
+            code_cache: match self.settings.inspector {
+                Some(_) => None,
+                None => self.code_cache(spec),
+            },
+            inspection: self.settings.inspector.as_ref().map(|inspector| Inspection {
+                address: inspector.address(),
+                waits,
+            }),
         }
     }
 
@@ -211,12 +224,13 @@ impl Shared {
         self.settings.tmp_root.with_file_name("code-cache")
     }
 
-    /// One initialisation, within `limit`.
+    /// One initialisation, within `limit`; of a function that waits for a debugger, when `target` names what it attaches to.
     async fn initialise(
         self: &Arc<Self>,
         spec: &Arc<EnvironmentSpec>,
         initialization: Initialization,
         limit: Duration,
+        target: Option<&TargetId>,
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
         let mut worker = self.generic().await.map_err(Initialised::Refused)?;
@@ -228,9 +242,13 @@ impl Shared {
             )))
         };
         let tmp = self.scratches.take(spec).map_err(|error| refuse(&error))?;
-        let init = self.init(spec, initialization, tmp.path().to_owned());
+        let init = self.init(spec, initialization, tmp.path().to_owned(), target.is_some());
         let init = serde_json::to_vec(&init).map_err(|error| refuse(&error))?;
         worker.process.tmp = Some(tmp);
+        worker.inspected = self.settings.inspector.as_ref().map(|inspector| {
+            let target = target.cloned().unwrap_or_else(TargetId::random);
+            inspector.list(target, spec)
+        });
 
         let begun = Instant::now();
         let mut frame = Vec::new();
@@ -245,9 +263,10 @@ impl Shared {
         if worker.stream.write_all(&frame).await.is_err() {
             return Err(function(Outcome::Crashed(worker.process.end().await), 0));
         }
+        let mut deadline = begun + limit;
         loop {
-            match timeout_at(begun + limit, worker.next()).await {
-                Err(_) => return Err(Initialised::TooSlow),
+            match worker.next(&mut deadline).await {
+                Err(TooLate) => return Err(Initialised::TooSlow),
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
                 Ok(Some(FromWorker::Loaded { .. })) => {
                     return Ok(Started {
@@ -291,13 +310,13 @@ impl Executor for ProcessExecutor {
         logs: &mut LogSink,
     ) -> Result<Started, StartError> {
         let first = Duration::from_secs(limits::INIT_SECONDS.into());
-        match self.shared.initialise(spec, initialization, first, logs).await {
+        match self.shared.initialise(spec, initialization, first, None, logs).await {
             Ok(started) => return Ok(started),
             Err(Initialised::Refused(error)) => return Err(error),
             Err(Initialised::TooSlow) => {}
         }
         let second = spec.config.timeout;
-        match self.shared.initialise(spec, initialization, second, logs).await {
+        match self.shared.initialise(spec, initialization, second, None, logs).await {
             Ok(started) => Ok(started),
             Err(Initialised::Refused(error)) => Err(error),
             Err(Initialised::TooSlow) => Err(StartError::Function {
@@ -305,6 +324,29 @@ impl Executor for ProcessExecutor {
                 init: spec.config.timeout,
                 max_memory_mb: 0,
             }),
+        }
+    }
+
+    async fn start_waiting(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        target: &TargetId,
+        logs: &mut LogSink,
+    ) -> Result<Started, StartError> {
+        if self.shared.settings.inspector.is_none() {
+            return Err(StartError::Host("this server does not listen for debuggers".into()));
+        }
+        let started = self
+            .shared
+            .initialise(spec, Initialization::OnDemand, DEBUGGER, Some(target), logs);
+        match started.await {
+            Ok(started) => Ok(started),
+            Err(Initialised::Refused(error)) => Err(error),
+            Err(Initialised::TooSlow) => Err(StartError::Host(format!(
+                "function \"{}\" was not ready within {} minutes: no debugger came and let it run, or its code does not end",
+                spec.config.name,
+                DEBUGGER.as_secs() / 60
+            ))),
         }
     }
 }

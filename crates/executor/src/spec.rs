@@ -79,6 +79,17 @@ pub struct WorkerInit {
     pub log_format: LogFormat,
     /// Where compiled code is kept between environments of the function; it must be there. `None`: nowhere.
     pub code_cache: Option<PathBuf>,
+    /// How debuggers get to it. `None`: they do not.
+    pub inspection: Option<Inspection>,
+}
+
+/// What an environment that debuggers can attach to must know of them.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Where the server listens for them: no function may connect there.
+    pub address: std::net::SocketAddr,
+    /// The function waits for the first one before it is loaded, and stops at the first line of its handler.
+    pub waits: bool,
 }
 
 /// The variables that Lambda gives to every function (recorded from AWS for nodejs22.x), over the function's own; the second list under them,

@@ -6,11 +6,13 @@ use std::os::fd::OwnedFd;
 use bytes::BytesMut;
 use hikigane_model::CrashReason;
 use rustix::process::{Pid, PidfdFlags, Signal};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::frames::FromWorker;
+use crate::inspector::Inspected;
 use crate::nursery::{Burial, Nursery};
 use crate::scratch::Scratch;
 use crate::tickets::Tickets;
@@ -22,7 +24,12 @@ pub(crate) struct Worker {
     pub(crate) buffer: BytesMut,
     pub(crate) tickets: Tickets,
     pub(crate) process: Process,
+    /// Its debuggers, where it can have some.
+    pub(crate) inspected: Option<Inspected>,
 }
+
+/// The time is up.
+pub(crate) struct TooLate;
 
 impl Worker {
     /// Has a process forked, and waits until it is ready. One that is given up on before ends by itself: its socket is closed.
@@ -44,16 +51,49 @@ impl Worker {
                 tmp: None,
                 nursery: nursery.clone(),
             },
+            inspected: None,
         };
-        match worker.next().await {
+        match next(&mut worker.stream, &mut worker.buffer).await {
             Some(FromWorker::Ready) => Ok(worker),
             _ => Err(ended()),
         }
     }
 
-    /// The next frame; `None` when the worker closed its end or does not keep to the language.
-    pub(crate) async fn next(&mut self) -> Option<FromWorker> {
-        next(&mut self.stream, &mut self.buffer).await
+    /// The next frame, if it comes before `deadline`; `None` when the worker closed its end or does not keep to the language. Debuggers are
+    /// served meanwhile, and move the deadline by the time that they are attached.
+    pub(crate) async fn next(&mut self, deadline: &mut Instant) -> Result<Option<FromWorker>, TooLate> {
+        let Some(inspected) = &mut self.inspected else {
+            let frame = timeout_at(*deadline, next(&mut self.stream, &mut self.buffer)).await;
+            return frame.map_err(|_| TooLate);
+        };
+        loop {
+            match FromWorker::decode(&mut self.buffer) {
+                Ok(Some(FromWorker::Inspect { session, message })) => {
+                    inspected.tell(session, message).await;
+                    continue;
+                }
+                Ok(Some(frame)) => return Ok(Some(frame)),
+                Ok(None) => {}
+                Err(_) => return Ok(None),
+            }
+            make_room(&mut self.buffer);
+            tokio::select! {
+                read = self.stream.read_buf(&mut self.buffer) => if let Ok(0) | Err(_) = read {
+                    return Ok(None);
+                },
+                frame = inspected.next() => {
+                    let mut out = Vec::new();
+                    frame.encode(&mut out);
+                    if self.stream.write_all(&out).await.is_err() {
+                        return Ok(None);
+                    }
+                    if let Some(since) = inspected.released() {
+                        *deadline += since.elapsed();
+                    }
+                }
+                () = sleep_until(*deadline), if !inspected.is_held() => return Err(TooLate),
+            }
+        }
     }
 
     /// Whether the other end is still open. A worker in stock sends nothing, so anything readable is its end.

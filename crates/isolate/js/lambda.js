@@ -11,6 +11,7 @@ import {
   forgetException, hasException, initError, invokeError, RuntimeError, uncaughtException, unhandledRejection,
 } from "ext:runtime/report.js";
 import { answerStream, beginStore, installAwslambda } from "ext:runtime/streaming.js";
+import { op_stop_at_handler } from "ext:core/ops";
 
 const {
   DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, ObjectKeys, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator,
@@ -25,6 +26,8 @@ const receiver = {};
 let shownTrace = "";
 /** Ends an invocation that waits for the event loop to drain. */
 let onDrained;
+/** Whether a debugger has been waited for, which stops at the handler. */
+let stops = false;
 
 // --- Initialisation ---------------------------------------------------------------------------------------------------
 
@@ -38,7 +41,8 @@ async function load(json) {
     environment.node = settings.node_major;
     environment.requestId = hasCallbacks() ? undefined : "-";
     becomeNode(globalThis.process, settings);
-    patchConsole(globalThis.console, settings.env.AWS_LAMBDA_LOG_LEVEL);
+    patchConsole(globalThis.console, settings.env.AWS_LAMBDA_LOG_LEVEL, settings.inspection !== null);
+    stops = settings.inspection?.waits === true;
     patchStreams(globalThis.process);
     installAwslambda(globalThis, settings.env);
     target = settings.handler === "" ? { handler: practise } : await findHandler(settings.handler);
@@ -151,9 +155,21 @@ function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
     if (target.streaming) {
       return stream(event, describe(hasCallbacks() ? { callbackWaitsForEmptyEventLoop: true } : {}));
     }
-    return hasCallbacks() ? withCallback(event, describe) : settle(ReflectApply(target.handler, receiver, [event, describe({})]));
+    if (hasCallbacks()) {
+      return withCallback(event, describe);
+    }
+    const context = describe({});
+    stopAtHandler();
+    return settle(ReflectApply(target.handler, receiver, [event, context]));
   } catch (error) {
     throw invokeError(error);
+  }
+}
+
+/** Has a debugger that was waited for stop at what is called next, which must be the handler. */
+function stopAtHandler() {
+  if (stops) {
+    op_stop_at_handler();
   }
 }
 
@@ -287,6 +303,7 @@ function withCallback(event, describe) {
       }
     });
     try {
+      stopAtHandler();
       const returned = ReflectApply(target.handler, receiver, [event, context, callback]);
       if (isThenable(returned)) {
         const fulfilled = (value) => {
@@ -346,6 +363,7 @@ function stream(event, context) {
       end();
     };
     try {
+      stopAtHandler();
       const promise = ReflectApply(target.handler, receiver, [event, responseStream, context]);
       if (isThenable(promise)) {
         whenSettled(promise, fulfilled, fail);

@@ -9,7 +9,7 @@ import { isError } from "ext:runtime/foreign.js";
 import { op_print_bytes, op_print_line } from "ext:core/ops";
 
 const {
-  ArrayPrototypeSlice, Date, DatePrototypeToISOString, Error, JSONStringify, ObjectAssign, ObjectDefineProperty, ObjectSetPrototypeOf,
+  ArrayPrototypeSlice, Date, DatePrototypeToISOString, Error, FunctionPrototypeBind, JSONStringify, ObjectAssign, ObjectDefineProperty, ObjectSetPrototypeOf,
   SafeArrayIterator, String, StringPrototypeSplit, StringPrototypeToUpperCase,
 } = primordials;
 
@@ -133,13 +133,14 @@ export function logError(title, value) {
   log("ERROR", [`${title} \t${details}`]);
 }
 
-/** Sets the level, and makes `console` write Lambda's lines. */
-export function patchConsole(console, level) {
+/** Sets the level, and makes `console` write Lambda's lines; where there may be debuggers, into theirs, too. */
+export function patchConsole(console, level, inspected) {
   least = LEVELS[StringPrototypeToUpperCase(level ?? "")] ?? LEVELS.TRACE;
   // AWS's methods have a first parameter: without arguments they log "undefined".
   const method = (level) => (message, ...more) => log(level, [message, ...new SafeArrayIterator(more)]);
   const info = method("INFO");
-  ObjectAssign(console, {
+  const methods = {
+    __proto__: null,
     log: info,
     info,
     debug: method("DEBUG"),
@@ -147,7 +148,15 @@ export function patchConsole(console, level) {
     warn: method("WARN"),
     error: method("ERROR"),
     fatal: method("FATAL"),
-  });
+  };
+  if (inspected) {
+    // V8 takes the frame that calls it for the place of the message: that must be the function's.
+    const both = (name) => FunctionPrototypeBind(core.callConsole, console, core.v8Console[name], methods[name]);
+    for (const name of new SafeArrayIterator(["log", "info", "debug", "trace", "warn", "error"])) {
+      methods[name] = both(name);
+    }
+  }
+  ObjectAssign(console, methods);
 }
 
 /** process.stdout and process.stderr write into the log as they are told to. */

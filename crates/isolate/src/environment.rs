@@ -105,6 +105,8 @@ impl JsEnvironment {
             ),
             extensions: extensions(),
             eval_context_code_cache_cbs: Some(code_cache_of_scripts(loader.code_cache())),
+            // What debuggers are told of the realm: it is no worker's.
+            is_main: true,
             ..Default::default()
         });
         runtime
@@ -217,13 +219,13 @@ impl JsEnvironment {
         })
     }
 
-    /// Becomes the environment of one function: limits, files, permissions, code.
-    pub async fn load(
-        &mut self,
-        init: &mut WorkerInit,
-        cage: Option<Cage>,
-        walls: Option<Walls>,
-    ) -> Result<(), Failure> {
+    /// The runtime below, for its debuggers.
+    pub fn runtime(&mut self) -> &mut JsRuntime {
+        &mut self.runtime
+    }
+
+    /// Becomes the environment of one function, but for its code: limits, files, permissions.
+    pub fn enclose(&mut self, init: &mut WorkerInit, cage: Option<Cage>, walls: Option<Walls>) -> Result<(), Failure> {
         let closed = |error: &dyn std::fmt::Display| Failure {
             json: error_json("Runtime.InitError", &error.to_string()),
             reusable: false,
@@ -262,9 +264,12 @@ impl JsEnvironment {
             None => Walls::prepare().map_err(|error| closed(&error))?,
         };
         rules.restrict(init).map_err(|error| closed(&error))?;
-        crate::net::confine(&init.net, init.endpoint);
-        filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))?;
+        crate::net::confine(init);
+        filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))
+    }
 
+    /// Loads the function's code.
+    pub async fn load(&mut self, init: &WorkerInit) -> Result<(), Failure> {
         let json = serde_json::to_string(init).map_err(|error| Failure {
             json: error_json("Runtime.Unknown", &error.to_string()),
             reusable: false,
@@ -442,7 +447,7 @@ impl JsEnvironment {
     }
 
     /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.
-    fn run_tasks(&mut self) -> bool {
+    pub fn run_tasks(&mut self) -> bool {
         let mut some = false;
         while v8::Platform::pump_message_loop(&self.platform, self.runtime.v8_isolate(), false) {
             some = true;

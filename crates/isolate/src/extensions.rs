@@ -55,6 +55,7 @@ extension!(
         op_answer_send,
         op_answer_room,
         op_processors,
+        op_stop_at_handler,
         op_unhandled_rejection,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
@@ -108,6 +109,9 @@ pub trait Outlet {
 
 /// Where streaming answers go.
 pub struct Answers(pub Rc<dyn Outlet>);
+
+/// Has a debugger stop at the function that is called next.
+pub struct Stop(pub Box<dyn FnOnce()>);
 
 /// Lambda's error JSON for a promise rejection that nobody handled.
 pub struct UnhandledRejection(pub String);
@@ -169,6 +173,16 @@ async fn op_answer_room(state: Rc<RefCell<OpState>>) -> bool {
 #[op2(fast)]
 fn op_processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
+}
+
+/// The handler is called next: here a function stops, once, that has waited for a debugger. What the debugger does meanwhile can call any
+/// operation.
+#[op2(nofast, reentrant)]
+fn op_stop_at_handler(state: Rc<RefCell<OpState>>) {
+    let stop = state.borrow_mut().try_take::<Stop>();
+    if let Some(Stop(stop)) = stop {
+        stop();
+    }
 }
 
 #[op2(fast)]
@@ -256,13 +270,19 @@ refuse! {
     op_test_snapshot_in_update_mode: "node:test",
 }
 
-/// TypeScript to JavaScript, statement by statement, without looking at types.
+/// TypeScript to JavaScript, statement by statement, without looking at types. `mapped`: with its source map at its end, for debuggers.
 pub fn strip_types(
     specifier: deno_core::url::Url,
     source: std::sync::Arc<str>,
     media_type: deno_ast::MediaType,
+    mapped: bool,
 ) -> Result<String, JsErrorBox> {
-    transpile(specifier, source, media_type, deno_ast::SourceMapOption::None).map(|emitted| emitted.text)
+    let source_map = if mapped {
+        deno_ast::SourceMapOption::Inline
+    } else {
+        deno_ast::SourceMapOption::None
+    };
+    transpile(specifier, source, media_type, source_map).map(|emitted| emitted.text)
 }
 
 /// The source map of what [`strip_types`] makes, as JSON.

@@ -6,6 +6,7 @@
 mod authorities;
 mod cage;
 mod code_cache;
+mod debuggers;
 mod environment;
 mod extensions;
 mod files;

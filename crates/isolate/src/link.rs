@@ -4,10 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use deno_core::futures::FutureExt;
@@ -17,7 +20,7 @@ use hikigane_executor::frames::{FromWorker, ToWorker, put_chunk};
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::extensions::{Outlet, Printer};
 
@@ -26,24 +29,106 @@ const LOG_PIECE: usize = 256 * 1024;
 /// The largest piece of an answer in one frame, bytes.
 const ANSWER_PIECE: usize = 64 * 1024;
 
+/// Both directions of the socket.
+pub fn open(socket: UnixStream) -> std::io::Result<(Input, Output)> {
+    let outgoing = Outgoing {
+        socket: socket.try_clone()?,
+        room: Vec::new(),
+    };
+    let input = Input {
+        socket,
+        buffer: BytesMut::new(),
+    };
+    Ok((input, Output(Arc::new(Mutex::new(outgoing)))))
+}
+
+/// What the server sends.
+pub struct Input {
+    socket: UnixStream,
+    /// What was read and is not a whole frame yet.
+    buffer: BytesMut,
+}
+
+impl Input {
+    /// The next frame; `None` when the server is gone. Sleeps until it is there.
+    pub fn next(&mut self) -> Result<Option<ToWorker>, String> {
+        loop {
+            match ToWorker::decode(&mut self.buffer).map_err(|error| error.to_string())? {
+                Some(frame) => return Ok(Some(frame)),
+                None => match self.read(RecvFlags::empty()) {
+                    Ok(0) => return Ok(None),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.to_string()),
+                },
+            }
+        }
+    }
+
+    /// The socket's number.
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Reads what is there, or waits for it unless told not to; 0 at the end.
+    fn read(&mut self, flags: RecvFlags) -> std::io::Result<usize> {
+        let start = self.buffer.len();
+        let room = (self.buffer.capacity() - start).max(16 * 1024);
+        self.buffer.resize(start + room, 0);
+        let read = loop {
+            match rustix::net::recv(&self.socket, &mut self.buffer[start..], flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other,
+            }
+        };
+        let read = read.map(|(read, _)| read);
+        self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        Ok(read?)
+    }
+}
+
+/// Takes what the server is told, a whole frame at a time. Debuggers are answered by threads of their own, hence the lock.
+#[derive(Clone)]
+pub struct Output(Arc<Mutex<Outgoing>>);
+
+struct Outgoing {
+    socket: UnixStream,
+    /// Where frames are written before they are sent.
+    room: Vec<u8>,
+}
+
+impl Output {
+    /// Sends a frame.
+    pub fn send(&self, frame: &FromWorker) -> Result<(), String> {
+        self.put(|room| frame.encode(room)).map_err(|error| error.to_string())
+    }
+
+    fn put(&self, encode: impl FnOnce(&mut Vec<u8>)) -> std::io::Result<()> {
+        let mut outgoing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Outgoing { socket, room } = &mut *outgoing;
+        room.clear();
+        encode(room);
+        socket.write_all(room)
+    }
+}
+
+/// Where frames come from while a function is there.
+pub enum Source {
+    /// From the socket.
+    Socket(Input),
+    /// From the thread that reads the socket, for debuggers' sake.
+    Thread(mpsc::UnboundedReceiver<ToWorker>),
+}
+
 /// The socket, and what goes over it while a function runs: its log, and the answer that it streams.
 pub struct Link {
-    socket: UnixStream,
-    inbox: RefCell<Inbox>,
-    /// Where frames are written before they are sent.
-    out: RefCell<Vec<u8>>,
+    source: RefCell<Source>,
+    /// Frames that came before their time: between two invocations nothing is read that could wait.
+    ahead: RefCell<VecDeque<ToWorker>>,
+    output: Output,
     /// The streaming answer of the invocation that runs.
     answer: Cell<Option<Answer>>,
     /// Told when an answer is over.
     over: Notify,
-}
-
-#[derive(Default)]
-struct Inbox {
-    /// What was read and is not a whole frame yet.
-    buffer: BytesMut,
-    /// Frames that came before their time: between two invocations nothing is read that could wait.
-    ahead: VecDeque<ToWorker>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,12 +139,12 @@ struct Answer {
 }
 
 impl Link {
-    /// A link over the worker's socket.
-    pub fn new(socket: UnixStream) -> Rc<Self> {
+    /// A link that is fed from `source`.
+    pub fn new(source: Source, output: Output) -> Rc<Self> {
         Rc::new(Self {
-            socket,
-            inbox: RefCell::default(),
-            out: RefCell::default(),
+            source: RefCell::new(source),
+            ahead: RefCell::default(),
+            output,
             answer: Cell::default(),
             over: Notify::new(),
         })
@@ -78,25 +163,26 @@ impl Link {
 
     /// Sends a frame.
     pub fn send(&self, frame: &FromWorker) -> Result<(), String> {
-        self.put(|out| frame.encode(out)).map_err(|error| error.to_string())
+        self.output.send(frame)
     }
 
     /// The next frame; `None` when the server is gone. Sleeps until it is there.
     pub fn receive(&self) -> Result<Option<ToWorker>, String> {
-        let mut inbox = self.inbox.borrow_mut();
-        if let Some(frame) = inbox.ahead.pop_front() {
+        if let Some(frame) = self.ahead.borrow_mut().pop_front() {
             return Ok(Some(frame));
         }
-        loop {
-            match ToWorker::decode(&mut inbox.buffer).map_err(|error| error.to_string())? {
-                Some(frame) => return Ok(Some(frame)),
-                None => match inbox.read(&self.socket, RecvFlags::empty()) {
-                    Ok(0) => return Ok(None),
-                    Ok(_) => {}
-                    Err(error) => return Err(error.to_string()),
-                },
-            }
+        match &mut *self.source.borrow_mut() {
+            Source::Socket(input) => input.next(),
+            Source::Thread(frames) => Ok(frames.blocking_recv()),
         }
+    }
+
+    /// As [`Link::receive`], for who waits for something else, too; that works where a thread reads the socket.
+    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Result<Option<ToWorker>, String>> {
+        if let (true, Source::Thread(frames)) = (self.ahead.borrow().is_empty(), &mut *self.source.borrow_mut()) {
+            return frames.poll_recv(cx).map(Ok);
+        }
+        Poll::Ready(self.receive())
     }
 
     /// The invocation with this nonce may stream its answer.
@@ -114,16 +200,9 @@ impl Link {
         }
     }
 
-    fn put(&self, encode: impl FnOnce(&mut Vec<u8>)) -> std::io::Result<()> {
-        let mut out = self.out.borrow_mut();
-        out.clear();
-        encode(&mut out);
-        (&self.socket).write_all(&out)
-    }
-
     /// Sends a frame in the middle of an invocation. When the server is gone, the worker has nobody to live for.
     fn tell(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.put(encode).is_err() {
+        if self.output.put(encode).is_err() {
             std::process::exit(0);
         }
     }
@@ -142,35 +221,56 @@ impl Link {
                 }
                 _ => return Ok(false),
             }
-            // Watched only while it is waited for: a frame that comes early must not wake a function.
-            // SAFETY: the descriptor is the socket's, which stays open and the same for as long as it is borrowed.
-            let watched = unsafe { AsyncFd::register_with_interest(self.socket.as_fd(), Interest::READABLE) }?;
             tokio::select! {
                 () = self.over.notified() => {}
-                readable = watched.readable() => {
-                    drop(readable?);
-                    self.take_in()?;
-                }
+                taken = self.take_in() => taken?,
             }
         }
     }
 
-    /// Reads what is there: credit is taken, anything else waits for its time.
-    fn take_in(&self) -> std::io::Result<()> {
-        let mut inbox = self.inbox.borrow_mut();
-        match inbox.read(&self.socket, RecvFlags::DONTWAIT) {
+    /// Waits for frames: credit is taken, anything else waits for its time.
+    async fn take_in(&self) -> std::io::Result<()> {
+        let socket = match &*self.source.borrow() {
+            Source::Socket(input) => Some(input.descriptor()),
+            Source::Thread(_) => None,
+        };
+        if let Some(socket) = socket {
+            // Watched only while it is waited for: a frame that comes early must not wake a function.
+            // SAFETY: the descriptor is the socket's, which stays open and the same for as long as the process lives.
+            let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+            drop(watched.readable().await?);
+            return self.take_from_socket();
+        }
+        let frame = poll_fn(|cx| match &mut *self.source.borrow_mut() {
+            Source::Thread(frames) => frames.poll_recv(cx),
+            Source::Socket(_) => Poll::Ready(None),
+        });
+        self.take(frame.await.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn take_from_socket(&self) -> std::io::Result<()> {
+        let mut source = self.source.borrow_mut();
+        let Source::Socket(input) = &mut *source else {
+            return Ok(());
+        };
+        match input.read(RecvFlags::DONTWAIT) {
             Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        while let Some(frame) = ToWorker::decode(&mut inbox.buffer).map_err(std::io::Error::other)? {
-            match frame {
-                ToWorker::Credit { nonce, bytes } => self.credited(nonce, bytes),
-                other => inbox.ahead.push_back(other),
-            }
+        while let Some(frame) = ToWorker::decode(&mut input.buffer).map_err(std::io::Error::other)? {
+            self.take(frame);
         }
         Ok(())
+    }
+
+    fn take(&self, frame: ToWorker) {
+        match frame {
+            ToWorker::Credit { nonce, bytes } => self.credited(nonce, bytes),
+            other => self.ahead.borrow_mut().push_back(other),
+        }
     }
 
     fn credited(&self, nonce: u64, bytes: u32) {
@@ -218,23 +318,5 @@ impl Outlet for Link {
             }
         }
         .boxed_local()
-    }
-}
-
-impl Inbox {
-    /// Reads what is there, or waits for it unless told not to; 0 at the end.
-    fn read(&mut self, socket: &UnixStream, flags: RecvFlags) -> std::io::Result<usize> {
-        let start = self.buffer.len();
-        let room = (self.buffer.capacity() - start).max(16 * 1024);
-        self.buffer.resize(start + room, 0);
-        let read = loop {
-            match rustix::net::recv(socket, &mut self.buffer[start..], flags) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => break other,
-            }
-        };
-        let read = read.map(|(read, _)| read);
-        self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
-        Ok(read?)
     }
 }

@@ -232,8 +232,9 @@ impl ModuleLoader for Loader {
             let media_type = MediaType::from_specifier(&specifier);
             if is_typescript(media_type) && !is_in_node_modules(&path) {
                 let source = std::fs::read_to_string(&path).map_err(JsErrorBox::from_err)?;
+                let mapped = scope.borrow().is_inspected();
                 let code = code_cache.made(specifier.as_str(), &source, || {
-                    strip_types(specifier.clone(), source.as_str().into(), media_type)
+                    strip_types(specifier.clone(), source.as_str().into(), media_type, mapped)
                 })?;
                 let cached = code_cache.find(specifier.as_str(), Source::Bytes(code.as_bytes()));
                 return Ok(ModuleSource::new(

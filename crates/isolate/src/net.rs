@@ -15,21 +15,26 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
+use hikigane_executor::WorkerInit;
 use hikigane_model::FUNCTIONS_LOOPBACK;
 
 /// What this process may connect to; unset in a process that is no worker with a function.
 static POLICY: OnceLock<Policy> = OnceLock::new();
 
-/// Lets this process's sockets lead where `listed` says, from now on and for good. `endpoint` is the server's own.
-pub fn confine(listed: &[String], endpoint: Option<SocketAddr>) {
+/// Lets this process's sockets lead where the function's `allow.net` says, from now on and for good.
+pub fn confine(init: &WorkerInit) {
+    let inspector = init.inspection.map(|inspection| inspection.address);
     // One worker has one function: a second call can only repeat the first.
-    let _ = POLICY.set(Policy::new(listed, endpoint));
+    let _ = POLICY.set(Policy::new(&init.net, init.endpoint, inspector));
 }
 
 /// What `allow.net` says about addresses.
 struct Policy {
     rules: Vec<Rule>,
+    /// The server's own endpoint.
     endpoint: Option<SocketAddr>,
+    /// Where the server listens for debuggers: whoever gets there is in every function.
+    inspector: Option<SocketAddr>,
 }
 
 /// One item of `allow.net`.
@@ -59,10 +64,11 @@ enum Decision {
 }
 
 impl Policy {
-    fn new(listed: &[String], endpoint: Option<SocketAddr>) -> Self {
+    fn new(listed: &[String], endpoint: Option<SocketAddr>, inspector: Option<SocketAddr>) -> Self {
         Self {
             rules: listed.iter().map(|item| Rule::read(item)).collect(),
             endpoint,
+            inspector,
         }
     }
 
@@ -71,8 +77,12 @@ impl Policy {
         if is_metadata(address) || !self.rules.iter().any(|rule| rule.opens(address, port)) {
             return Decision::Refused;
         }
+        let is = |own: Option<SocketAddr>| is_loopback(address) && own.is_some_and(|own| own.port() == port);
+        if is(self.inspector) {
+            return Decision::Refused;
+        }
         match self.endpoint {
-            Some(endpoint) if endpoint.port() == port && is_loopback(address) => match address {
+            Some(_) if is(self.endpoint) => match address {
                 IpAddr::V4(_) => Decision::Marked,
                 // There is one loopback address only: nothing to tell a function by.
                 IpAddr::V6(_) => Decision::Refused,
@@ -385,7 +395,23 @@ mod tests {
 
     fn decision(listed: &[&str], to: &str) -> Decision {
         let listed: Vec<String> = listed.iter().map(|&item| item.to_owned()).collect();
-        Policy::new(&listed, Some("127.0.0.1:9000".parse().unwrap())).decide(to.parse().unwrap())
+        let own = |text: &str| Some(text.parse().unwrap());
+        Policy::new(&listed, own("127.0.0.1:9000"), own("127.0.0.1:9229")).decide(to.parse().unwrap())
+    }
+
+    #[test]
+    fn the_door_of_debuggers_is_never_open() {
+        for to in [
+            "127.0.0.1:9229",
+            "127.0.0.2:9229",
+            "0.0.0.0:9229",
+            "[::1]:9229",
+            "[::ffff:127.0.0.1]:9229",
+        ] {
+            let listed = ["*", "localhost", "127.0.0.0/8", "127.0.0.1:9229", "::1"];
+            assert_eq!(decision(&listed, to), Decision::Refused, "{to}");
+        }
+        assert_eq!(decision(&["93.184.216.34"], "93.184.216.34:9229"), Decision::Open);
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn function(root: &Path, handler: &str, node_major: u32) -> WorkerInit {
         log_stream: String::new(),
         log_format: LogFormat::Text,
         code_cache: None,
+        inspection: None,
     }
 }
 

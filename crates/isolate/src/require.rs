@@ -52,7 +52,8 @@ impl deno_node::NodeRequireLoader for RequireLoader {
         }
         let specifier = Url::from_file_path(path)
             .map_err(|()| JsErrorBox::type_error(format!("{} is not absolute", path.display())))?;
-        Ok(strip_types(specifier, text.into(), media_type)?.into())
+        let mapped = self.scope.borrow().is_inspected();
+        Ok(strip_types(specifier, text.into(), media_type, mapped)?.into())
     }
 
     fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {

@@ -19,6 +19,7 @@ pub struct Scope {
     node_path: OnceCell<Vec<PathBuf>>,
     /// `node_modules` outside of the code, and whether they may be looked into: each module asks about those of all its parents.
     others: RefCell<HashMap<PathBuf, bool>>,
+    inspected: bool,
 }
 
 impl Scope {
@@ -30,6 +31,7 @@ impl Scope {
             permissions: crate::permissions::none(),
             node_path: OnceCell::new(),
             others: RefCell::new(HashMap::new()),
+            inspected: false,
         }
     }
 
@@ -44,6 +46,7 @@ impl Scope {
         Self {
             roots,
             permissions,
+            inspected: init.inspection.is_some(),
             ..Self::none(files)
         }
     }
@@ -66,6 +69,11 @@ impl Scope {
         self.permissions
             .check_open(Cow::Borrowed(path), OpenAccessKind::Read, Some(api))
             .map(drop)
+    }
+
+    /// Whether debuggers may look at the modules.
+    pub fn is_inspected(&self) -> bool {
+        self.inspected
     }
 
     /// The directories that are searched last: what NODE_PATH names and is there (Node.js documentation, "Loading from the global

@@ -1,16 +1,18 @@
 //! The life of a worker process.
 
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
+use bytes::Bytes;
+use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
+use tokio::runtime::Runtime;
 
 use crate::cage::Cage;
+use crate::debuggers;
 use crate::environment::{Failure, JsEnvironment};
-use crate::link::Link;
+use crate::link::{self, Link, Source};
 use crate::memory;
 use crate::walls::Walls;
 
@@ -32,85 +34,103 @@ pub fn announce(mut socket: &UnixStream) -> std::io::Result<()> {
 /// Between two invocations the thread sleeps in a read: nothing polls the event loop, as on AWS, where the environment is frozen.
 pub fn live(
     mut environment: JsEnvironment,
-    mut cage: Option<Cage>,
+    cage: Option<Cage>,
     socket: UnixStream,
     tickets: Tickets,
     leisure: bool,
 ) -> Result<(), String> {
-    memory::tell_end_to(socket.as_raw_fd());
+    let (mut input, output) = link::open(socket).map_err(|error| error.to_string())?;
+    memory::tell_end_to(input.descriptor());
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let link = Link::new(socket);
-
     let _context = tokio.enter();
     let mut walls = None;
     if leisure {
         walls = Some(Walls::prepare()?);
         tokio.block_on(environment.practise())?;
     }
+    output.send(&FromWorker::Ready)?;
+
+    let mut init: WorkerInit = match input.next()? {
+        None => return Ok(()),
+        Some(ToWorker::Init(json)) => serde_json::from_slice(&json).map_err(|error| error.to_string())?,
+        Some(_) => return Err("the server wants a function to be run that it has not named".into()),
+    };
+    memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
+    let enclosed = environment.enclose(&mut init, cage, walls);
+    let source = match init.inspection {
+        Some(inspection) if enclosed.is_ok() => {
+            Source::Thread(debuggers::admit(environment.runtime(), input, &output, inspection)?)
+        }
+        _ => Source::Socket(input),
+    };
+    let link = Link::new(source, output);
     environment.speak_through(&link);
-    link.send(&FromWorker::Ready)?;
+    let loaded = match enclosed {
+        Ok(()) => tokio.block_on(environment.load(&init)),
+        Err(failure) => Err(failure),
+    };
+    let max_rss_kib = max_rss_kib();
+    if let Err(Failure { json: error, .. }) = loaded {
+        return link.send(&FromWorker::LoadFailed { max_rss_kib, error });
+    }
+    link.send(&FromWorker::Loaded { max_rss_kib })?;
+
     loop {
-        match link.receive()? {
+        let frame = match init.inspection {
+            None => link.receive()?,
+            Some(_) => tokio.block_on(debuggers::serve_until_frame(&mut environment, &link))?,
+        };
+        let frame = match frame {
             None => return Ok(()),
-            Some(ToWorker::Init(json)) => {
-                let mut init: WorkerInit = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-                memory::bound_process(init.memory_mb as usize * 1024 * 1024 + OVERHEAD);
-                match tokio.block_on(environment.load(&mut init, cage.take(), walls.take())) {
-                    Ok(()) => link.send(&FromWorker::Loaded {
-                        max_rss_kib: max_rss_kib(),
-                    })?,
-                    Err(failure) => {
-                        link.send(&FromWorker::LoadFailed {
-                            max_rss_kib: max_rss_kib(),
-                            error: failure.json,
-                        })?;
-                        return Ok(());
-                    }
-                }
-            }
             // For an answer that has ended meanwhile.
-            Some(ToWorker::Credit { .. }) => {}
-            Some(ToWorker::Invoke(frame)) => {
-                if !tickets.draw().map_err(|error| error.to_string())? {
-                    link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
-                    continue;
-                }
-                if frame.streams {
-                    link.open(frame.nonce);
-                }
-                let begun = Instant::now();
-                let step = environment.invoke(&frame);
-                let waited = step.is_pending();
-                let result = if waited {
-                    tokio.block_on(environment.finish(step))
-                } else {
-                    environment.end(step)
-                };
-                link.close();
-                let run = Ran {
-                    nonce: frame.nonce,
-                    micros: begun.elapsed().as_micros() as u64,
-                    waited,
-                    max_rss_kib: max_rss_kib(),
-                };
-                match result {
-                    Ok(payload) => {
-                        link.send(&FromWorker::Returned { run, payload })?;
-                        environment.save_code();
-                    }
-                    Err(Failure { json: error, reusable }) => {
-                        link.send(&FromWorker::Failed { run, reusable, error })?;
-                        if !reusable {
-                            return Ok(());
-                        }
-                    }
+            Some(ToWorker::Credit { .. }) => continue,
+            Some(ToWorker::Invoke(frame)) => frame,
+            Some(_) => return Err("the server sent what only debuggers or another function need".into()),
+        };
+        if !tickets.draw().map_err(|error| error.to_string())? {
+            link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
+            continue;
+        }
+        if frame.streams {
+            link.open(frame.nonce);
+        }
+        let (run, result) = run(&mut environment, &frame, &tokio);
+        link.close();
+        match result {
+            Ok(payload) => {
+                link.send(&FromWorker::Returned { run, payload })?;
+                environment.save_code();
+            }
+            Err(Failure { json: error, reusable }) => {
+                link.send(&FromWorker::Failed { run, reusable, error })?;
+                if !reusable {
+                    return Ok(());
                 }
             }
         }
     }
+}
+
+/// Runs the handler once.
+fn run(environment: &mut JsEnvironment, frame: &InvokeFrame, tokio: &Runtime) -> (Ran, Result<Bytes, Failure>) {
+    let begun = Instant::now();
+    let step = environment.invoke(frame);
+    let waited = step.is_pending();
+    let result = if waited {
+        tokio.block_on(environment.finish(step))
+    } else {
+        environment.end(step)
+    };
+    let run = Ran {
+        nonce: frame.nonce,
+        micros: begun.elapsed().as_micros() as u64,
+        waited,
+        max_rss_kib: max_rss_kib(),
+    };
+    (run, result)
 }
 
 /// The most memory this process ever held, KiB.

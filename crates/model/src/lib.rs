@@ -18,7 +18,7 @@ pub use function::{
 };
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
-    ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
-    parse_function_arn,
+    ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, TargetId,
+    function_arn, parse_function_arn,
 };
 pub use url::{Cors, FunctionUrl, UrlAuth, UrlMode};

@@ -210,6 +210,31 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// The id of an environment that debuggers can attach to, a UUID. Who attaches must know it, so it is never guessable: random, or
+/// chosen by the server's user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TargetId(uuid::Uuid);
+
+impl TargetId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+
+    /// Parses a UUID.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let parsed = uuid::Uuid::try_parse(text);
+        parsed
+            .map(Self)
+            .map_err(|error| NameError(format!("\"{text}\" is not a target's id: {error}")))
+    }
+}
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

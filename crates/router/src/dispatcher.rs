@@ -98,6 +98,7 @@ impl Router {
             mode: InvokeMode::Async,
             attempt: lease.attempts + 1,
             response: None,
+            target: None,
         };
         match self.run(order, permit).await {
             Ok(completed) => {

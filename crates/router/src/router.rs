@@ -8,8 +8,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, Provisioning, ResponseSink, StartError};
 use hikigane_model::{
-    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
-    function_arn, limits,
+    BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, TargetId,
+    ThrottleReason, function_arn, limits,
 };
 use hikigane_store::{EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, State, StoreError};
 use hikigane_trigger::Clock;
@@ -135,6 +135,8 @@ pub(crate) struct Order {
     pub attempt: u32,
     /// Where a streaming handler's answer goes; `None`: it is the outcome, whole.
     pub response: Option<ResponseSink>,
+    /// What a debugger attaches to that the function waits for.
+    pub target: Option<TargetId>,
 }
 
 /// A run that was made, with its entry for the history.
@@ -221,6 +223,14 @@ impl Router {
         self.call("invoke", None, request, RequestId::random()).await
     }
 
+    /// As [`Router::invoke`], in a fresh environment that waits until a debugger attaches to `target`.
+    pub async fn debug(self: &Arc<Self>, request: InvokeRequest, target: TargetId) -> Result<Invoked, InvokeError> {
+        let (mut order, permit) = self.admit("invoke", None, request, RequestId::random())?;
+        order.target = Some(target);
+        let run = self.running.track_future(self.clone().complete(order, permit));
+        Unabandoned(Some(Box::pin(run))).await
+    }
+
     /// Lambda's Invoke with `DryRun`: whether it could be invoked.
     pub fn dry_run(&self, request: &InvokeRequest) -> Result<(), InvokeError> {
         self.find(request, &RequestId::random()).map(drop)
@@ -280,6 +290,7 @@ impl Router {
             mode: InvokeMode::Sync,
             attempt: 1,
             response: None,
+            target: None,
         };
         Ok((order, permit))
     }
@@ -358,8 +369,16 @@ impl Router {
             format: config.log_format,
         };
         logs.platform(&platform.start());
-        let response = order.response.as_ref();
-        let report = match self.pool.run(&order.spec, &order.invocation, &mut logs, response).await {
+        let (spec, invocation) = (&order.spec, &order.invocation);
+        let ran = match &order.target {
+            None => {
+                self.pool
+                    .run(spec, invocation, &mut logs, order.response.as_ref())
+                    .await
+            }
+            Some(target) => self.pool.debug(spec, invocation, target, &mut logs).await,
+        };
+        let report = match ran {
             Ok(report) => report,
             Err(StartError::Host(message)) => return Err(message),
             Err(StartError::Function { .. }) => return Err("an initialisation error came where none can be".into()),

@@ -1,0 +1,626 @@
+//! Debuggers: what Chrome's DevTools and VS Code do, done over a real WebSocket.
+
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Debugger, Function, Project, Server, command, error_of, get, invoke, invoke_logged, project_of, request,
+    value_of, wait_for,
+};
+
+/// A function that computes something worth a look; its time is short.
+const F: Function = (
+    "f",
+    "handler: index.handler, timeout: 1",
+    &[(
+        "index.js",
+        "let calls = 0;\n\
+         exports.handler = async (event) => {\n\
+         \x20 const doubled = event.n * 2;\n\
+         \x20 calls++;\n\
+         \x20 while (event.spin);\n\
+         \x20 return { doubled, calls };\n\
+         };\n",
+    )],
+);
+/// The line of `calls++`, counted from 0.
+const LINE: u64 = 3;
+
+fn up(functions: &[Function]) -> (Project, Server) {
+    let project = project_of(functions);
+    let server = project.up_with(&["--inspect=127.0.0.1:0"]);
+    (project, server)
+}
+
+fn door(server: &Server) -> String {
+    server.ready["inspector"].as_str().unwrap().to_owned()
+}
+
+/// What debuggers can attach to, the newest first.
+fn targets(server: &Server) -> Vec<Value> {
+    let answer = get(&format!("http://{}/json/list", door(server)));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json().as_array().unwrap().clone()
+}
+
+/// Attaches to the newest environment.
+#[track_caller]
+fn attach(server: &Server) -> Debugger {
+    let mut debugger = Debugger::attach(targets(server)[0]["webSocketDebuggerUrl"].as_str().unwrap());
+    debugger.call("Runtime.enable", json!({}));
+    debugger.call("Debugger.enable", json!({}));
+    debugger
+}
+
+#[track_caller]
+fn break_at(debugger: &mut Debugger, url: &str, line: u64) -> Value {
+    debugger.call("Debugger.setBreakpointByUrl", json!({"url": url, "lineNumber": line}))
+}
+
+/// Invokes in a thread of its own.
+fn begin(server: &Server, function: &'static str, event: Value) -> JoinHandle<Answer> {
+    let endpoint = server.endpoint().to_owned();
+    std::thread::spawn(move || invoke(&endpoint, function, &event.to_string()))
+}
+
+/// Waits until the function stops, and evaluates in the frame where it did. Gives the file, the line, counted from 0, and the value.
+#[track_caller]
+fn evaluate_when_paused(debugger: &mut Debugger, expression: &str) -> (String, u64, Value) {
+    let paused = debugger.event("Debugger.paused");
+    let frame = &paused["callFrames"][0];
+    let evaluated = debugger.call(
+        "Debugger.evaluateOnCallFrame",
+        json!({"callFrameId": frame["callFrameId"], "expression": expression, "returnByValue": true}),
+    );
+    let url = debugger.url_of(&frame["location"]["scriptId"]);
+    let line = frame["location"]["lineNumber"].as_u64().unwrap();
+    (url, line, evaluated["result"]["value"].clone())
+}
+
+#[test]
+fn a_function_stands_at_a_breakpoint_for_longer_than_its_timeout_and_then_answers() {
+    let (_project, server) = up(&[F]);
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", r#"{"n":1}"#)),
+        json!({"doubled": 2, "calls": 1})
+    );
+    let mut debugger = attach(&server);
+    let set = break_at(&mut debugger, "file:///var/task/index.js", LINE);
+    assert_eq!(set["locations"][0]["lineNumber"], LINE, "{set}");
+
+    let invocation = begin(&server, "f", json!({"n": 21}));
+    let (url, line, value) = evaluate_when_paused(&mut debugger, "doubled");
+    assert_eq!(
+        (url.as_str(), line, value),
+        ("file:///var/task/index.js", LINE, json!(42))
+    );
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(!invocation.is_finished());
+    debugger.call("Debugger.resume", json!({}));
+    assert_eq!(
+        value_of(&invocation.join().unwrap()),
+        json!({"doubled": 42, "calls": 2})
+    );
+
+    // Step by step, and with another value.
+    let invocation = begin(&server, "f", json!({"n": 4}));
+    assert_eq!(evaluate_when_paused(&mut debugger, "doubled = 100, calls").2, 2);
+    debugger.call("Debugger.stepOver", json!({}));
+    assert_eq!(evaluate_when_paused(&mut debugger, "calls").2, 3);
+    debugger.call("Debugger.resume", json!({}));
+    assert_eq!(
+        value_of(&invocation.join().unwrap()),
+        json!({"doubled": 100, "calls": 3})
+    );
+}
+
+#[test]
+fn a_loop_is_stopped_by_a_debugger_and_its_time_goes_on_when_that_leaves() {
+    let (_project, server) = up(&[F]);
+    let spin = r#"{"n":1,"spin":true}"#;
+    let timed_out = |answer: &Answer| assert_eq!(error_of(answer).0, "Sandbox.Timedout");
+    timed_out(&invoke(server.endpoint(), "f", spin));
+    wait_for("the end of what timed out", || {
+        targets(&server).is_empty().then_some(())
+    });
+
+    invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    let mut debugger = attach(&server);
+    let invocation = begin(&server, "f", json!({"n": 1, "spin": true}));
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(!invocation.is_finished(), "its time stands still");
+    debugger.call("Debugger.pause", json!({}));
+    assert_eq!(evaluate_when_paused(&mut debugger, "doubled").2, 2);
+    debugger.ping();
+    drop(debugger);
+    let begun = Instant::now();
+    timed_out(&invocation.join().unwrap());
+    assert!(begun.elapsed() > Duration::from_millis(700), "{:?}", begun.elapsed());
+
+    // Detached at a breakpoint, a function goes on by itself.
+    invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    let mut debugger = attach(&server);
+    break_at(&mut debugger, "file:///var/task/index.js", LINE);
+    let invocation = begin(&server, "f", json!({"n": 3}));
+    debugger.event("Debugger.paused");
+    drop(debugger);
+    assert_eq!(value_of(&invocation.join().unwrap()), json!({"doubled": 6, "calls": 2}));
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", r#"{"n":3}"#))["calls"],
+        3,
+        "and its breakpoints are gone"
+    );
+}
+
+#[test]
+fn others_are_served_while_one_stands_at_a_breakpoint() {
+    let (_project, server) = up(&[F]);
+    // Brief, so that what comes next would be sent ahead.
+    for _ in 0..20 {
+        invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    }
+    let mut debugger = attach(&server);
+    break_at(&mut debugger, "file:///var/task/index.js", LINE);
+    let invocation = begin(&server, "f", json!({"n": 2}));
+    debugger.event("Debugger.paused");
+    for n in 1..4 {
+        let answer = value_of(&invoke(server.endpoint(), "f", r#"{"n":5}"#));
+        assert_eq!(answer, json!({"doubled": 10, "calls": n}), "a fresh environment");
+    }
+    assert_eq!(targets(&server).len(), 2);
+    debugger.call("Debugger.resume", json!({}));
+    assert_eq!(
+        value_of(&invocation.join().unwrap()),
+        json!({"doubled": 4, "calls": 21})
+    );
+}
+
+#[test]
+fn each_environment_is_a_target_as_node_lists_them_and_typescript_has_its_map() {
+    let (_project, server) = up(&[
+        F,
+        (
+            "typed",
+            "handler: lib/main.handler",
+            &[(
+                "lib/main.ts",
+                "interface In { n: number }\n\nexport const handler = async ({ n }: In): Promise<number> => {\n  return n + 1;\n};\n",
+            )],
+        ),
+        (
+            "common",
+            "handler: main.handler",
+            &[("main.cts", "type T = number;\n\nexports.handler = async () => 7;\n")],
+        ),
+    ]);
+    assert!(targets(&server).is_empty(), "workers in stock are no function's");
+    let door = door(&server);
+    for (function, event) in [("f", r#"{"n":1}"#), ("typed", r#"{"n":1}"#), ("common", "{}")] {
+        value_of(&invoke(server.endpoint(), function, event));
+    }
+    let all = targets(&server);
+    let member = |name: &str| all.iter().map(|target| target[name].clone()).collect::<Vec<_>>();
+    assert_eq!(member("title"), ["common", "typed", "f"], "the newest first");
+    assert_eq!(
+        member("url"),
+        [
+            "file:///var/task/main",
+            "file:///var/task/lib/main",
+            "file:///var/task/index"
+        ]
+    );
+    assert_eq!(member("type"), ["node", "node", "node"]);
+    for target in &all {
+        let id = target["id"].as_str().unwrap();
+        assert_eq!(target["webSocketDebuggerUrl"], format!("ws://{door}/{id}"));
+        let front_end = target["devtoolsFrontendUrl"].as_str().unwrap();
+        assert!(front_end.starts_with("devtools://") && front_end.ends_with(&format!("ws={door}/{id}")));
+    }
+    let version = get(&format!("http://{door}/json/version")).json();
+    assert_eq!(version["Protocol-Version"], "1.1", "{version}");
+
+    for (place, url) in [(1, "file:///var/task/lib/main.ts"), (0, "file:///var/task/main.cts")] {
+        let mut debugger = Debugger::attach(all[place]["webSocketDebuggerUrl"].as_str().unwrap());
+        debugger.call("Debugger.enable", json!({}));
+        let script = debugger.event_where("Debugger.scriptParsed", |script| script["url"] == url);
+        let map = script["sourceMapURL"].as_str().unwrap();
+        let answer = get(&format!("http://{door}/json"));
+        assert!(map.starts_with("data:application/json;base64,"), "{map}");
+        assert_eq!(answer.json().as_array().unwrap().len(), 3);
+        let source = debugger.call("Debugger.getScriptSource", json!({"scriptId": script["scriptId"]}));
+        assert!(!source["scriptSource"].as_str().unwrap().contains("number"), "{source}");
+    }
+}
+
+#[test]
+fn a_frozen_function_answers_a_debugger_and_stays_frozen() {
+    let (_project, server) = up(&[(
+        "f",
+        "handler: index.handler",
+        &[(
+            "index.mjs",
+            "globalThis.late = 0;\n\
+             export const handler = async (event, context) => {\n\
+             \x20 setTimeout(() => globalThis.late++, 1);\n\
+             \x20 console.log('seen', { n: event.n });\n\
+             };\n",
+        )],
+    )]);
+    let call = |n: u32| invoke_logged(server.endpoint(), "f", &json!({ "n": n }).to_string());
+    call(1);
+    let mut debugger = attach(&server);
+    let mut late = || {
+        let evaluated = debugger.call("Runtime.evaluate", json!({"expression": "late"}));
+        evaluated["result"]["value"].as_u64().unwrap()
+    };
+    let before = late();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(late(), before, "nothing of the function runs between invocations");
+
+    let begun = debugger.send("HeapProfiler.takeHeapSnapshot", json!({}));
+    debugger.event("HeapProfiler.addHeapSnapshotChunk");
+    debugger.answer(begun);
+
+    // Lines go to the log and to the debugger's console, with their place.
+    let (answer, log) = call(2);
+    assert_eq!(value_of(&answer), Value::Null);
+    assert!(log.contains("\tINFO\tseen { n: 2 }\n"), "{log}");
+    let printed = debugger.event_where("Runtime.consoleAPICalled", |printed| {
+        printed["args"][1]["preview"]["properties"][0]["value"] == "2"
+    });
+    assert_eq!(
+        (&printed["type"], &printed["args"][0]["value"]),
+        (&json!("log"), &json!("seen"))
+    );
+    let frame = &printed["stackTrace"]["callFrames"][0];
+    assert_eq!(
+        (&frame["url"], &frame["lineNumber"]),
+        (&json!("file:///var/task/index.mjs"), &json!(3))
+    );
+}
+
+#[test]
+fn only_programs_of_this_machine_get_in() {
+    let (_project, server) = up(&[F]);
+    invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    let door = door(&server);
+    let url = targets(&server)[0]["webSocketDebuggerUrl"].as_str().unwrap().to_owned();
+    let status = |header: (&str, &str)| request("GET", &format!("http://{door}/json/list"), &[header], &[]).status;
+    for refused in [
+        ("host", "evil.example"),
+        ("host", "localhost.evil.example:9229"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        assert_eq!(status(refused), 403, "{refused:?}");
+        let header = format!("{}: {}\r\n", refused.0.replace("host", "Host"), refused.1);
+        let refusal = Debugger::try_attach(&url, &header).err().unwrap();
+        assert!(refusal.starts_with("HTTP/1.1 403 "), "{refused:?}: {refusal}");
+    }
+    // Forwarded through another port, and by DevTools itself.
+    for welcome in [("host", "localhost:1234"), ("origin", "devtools://devtools")] {
+        assert_eq!(status(welcome), 200, "{welcome:?}");
+    }
+    assert!(Debugger::try_attach(&url, "Origin: devtools://devtools\r\n").is_ok());
+
+    let refusal = |id: &str| Debugger::try_attach(&format!("ws://{door}/{id}"), "").err().unwrap();
+    for id in ["", "x", "00000000-0000-0000-0000-000000000000"] {
+        assert!(refusal(id).starts_with("HTTP/1.1 404 "), "{id}: {}", refusal(id));
+    }
+    let plain = get(&url.replace("ws://", "http://"));
+    assert_eq!(plain.status, 400, "{}", plain.text());
+}
+
+#[test]
+fn a_function_gets_neither_to_the_door_nor_to_the_inspector() {
+    let (_project, server) = up(&[(
+        "f",
+        "handler: index.handler, allow: { net: ['*', '127.0.0.0/8'] }",
+        &[(
+            "index.mjs",
+            "import net from 'node:net';\n\
+             import inspector from 'node:inspector';\n\
+             const code = (run) => { try { run(); return 'open'; } catch (error) { return error.code; } };\n\
+             export const handler = async ({ host, port }) => [\n\
+             \x20 await new Promise((done) => net.connect(port, host, () => done('open')).on('error', (error) => done(error.code))),\n\
+             \x20 code(() => inspector.open(0, '127.0.0.1')),\n\
+             \x20 code(() => new inspector.Session().connect()),\n\
+             \x20 code(() => inspector.url()),\n\
+             ];\n",
+        )],
+    )]);
+    let door = door(&server);
+    let (host, port) = door.split_once(':').unwrap();
+    let event = json!({"host": host, "port": port.parse::<u16>().unwrap()}).to_string();
+    let answer = value_of(&invoke(server.endpoint(), "f", &event));
+    assert_eq!(answer, json!(["EACCES", "EACCES", "EACCES", "EACCES"]));
+}
+
+#[test]
+fn the_memory_of_a_function_is_guarded_under_a_debugger_too() {
+    let (_project, server) = up(&[F]);
+    invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    let mut debugger = attach(&server);
+    break_at(&mut debugger, "file:///var/task/index.js", LINE);
+    let invocation = begin(&server, "f", json!({"n": 1}));
+    debugger.event("Debugger.paused");
+    debugger.send(
+        "Runtime.evaluate",
+        json!({"expression": "const all = []; for (;;) all.push(new Array(1e5).fill(all.length))"}),
+    );
+    assert_eq!(error_of(&invocation.join().unwrap()).0, "Runtime.OutOfMemory");
+    debugger.closed();
+    assert!(targets(&server).is_empty());
+}
+
+#[test]
+fn a_function_that_dies_under_a_debugger_takes_only_that_with_it() {
+    let (_project, server) = up(&[(
+        "f",
+        "handler: index.handler",
+        &[(
+            "index.mjs",
+            "export const handler = async ({ how }) => {\n\
+             \x20 if (how === 'exit') process.exit(3);\n\
+             \x20 if (how === 'reject') Promise.reject(new Error('nobody'));\n\
+             \x20 if (how === 'throw') throw new TypeError('mine');\n\
+             \x20 return how;\n\
+             };\n",
+        )],
+    )]);
+    for (how, error) in [
+        ("exit", "Runtime.ExitError"),
+        ("reject", "Runtime.UnhandledPromiseRejection"),
+    ] {
+        assert_eq!(value_of(&invoke(server.endpoint(), "f", r#"{"how":"fine"}"#)), "fine");
+        let debugger = attach(&server);
+        let answer = invoke(server.endpoint(), "f", &json!({ "how": how }).to_string());
+        assert_eq!(error_of(&answer).0, error);
+        debugger.closed();
+    }
+    assert_eq!(value_of(&invoke(server.endpoint(), "f", r#"{"how":"fine"}"#)), "fine");
+    let mut debugger = attach(&server);
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "uncaught"}));
+    let invocation = begin(&server, "f", json!({"how": "throw"}));
+    let paused = debugger.event("Debugger.paused");
+    assert_eq!(paused["reason"], "promiseRejection", "{paused}");
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "none"}));
+    debugger.call("Debugger.resume", json!({}));
+    assert_eq!(
+        error_of(&invocation.join().unwrap()),
+        ("TypeError".into(), "mine".into())
+    );
+    debugger.call("Runtime.evaluate", json!({"expression": "1"}));
+}
+
+/// `hikigane invoke f --inspect`, what it says, and the address at which it waits.
+fn invoke_inspected(server: &Server, event: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
+    let mut child = command(&[
+        "invoke",
+        "f",
+        "--inspect",
+        "--log",
+        "-e",
+        event,
+        "--endpoint",
+        server.endpoint(),
+    ])
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = errors.by_ref().map(Result::unwrap).find_map(|line| {
+        let (_, address) = line.split_once("&ws=")?;
+        Some(format!("ws://{address}"))
+    });
+    (child, errors, line.unwrap())
+}
+
+#[test]
+fn invoke_inspect_waits_for_a_debugger_and_stops_at_the_handlers_first_line() {
+    for (name, code) in [
+        (
+            "index.mjs",
+            "const made = 6 * 7;\nexport const handler = async (event) => {\n  const n = event.n;\n  return [n, made];\n};\n",
+        ),
+        (
+            "index.cjs",
+            "const made = 6 * 7;\nexports.handler = (event, context, callback) => {\n  const n = event.n;\n  callback(null, [n, made]);\n};\n",
+        ),
+    ] {
+        let (_project, server) = up(&[("f", "handler: index.handler, timeout: 1", &[(name, code)])]);
+        value_of(&invoke(server.endpoint(), "f", r#"{"n":0}"#));
+        let (child, _errors, url) = invoke_inspected(&server, r#"{"n":1}"#);
+        wait_for("the environment", || (targets(&server).len() == 2).then_some(()));
+        assert_eq!(
+            targets(&server)[0]["webSocketDebuggerUrl"],
+            url,
+            "the one that waits is the first"
+        );
+
+        let mut debugger = Debugger::attach(&url);
+        debugger.call("Runtime.enable", json!({}));
+        debugger.call("Debugger.enable", json!({}));
+        let file = format!("file:///var/task/{name}");
+        break_at(&mut debugger, &file, 0);
+        std::thread::sleep(Duration::from_millis(1_200));
+        debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
+
+        let (url, line, _) = evaluate_when_paused(&mut debugger, "1");
+        assert_eq!((&url, line), (&file, 0), "{name}: a breakpoint in the initialisation");
+        debugger.call("Debugger.resume", json!({}));
+
+        let (url, line, value) = evaluate_when_paused(&mut debugger, "event.n + made");
+        assert_eq!(
+            (&url, line, value),
+            (&file, 2, json!(43)),
+            "{name}: the handler's first line"
+        );
+        std::thread::sleep(Duration::from_millis(1_200));
+        // The answer may come too late: the environment ends with the invocation.
+        debugger.send("Debugger.resume", json!({}));
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(
+            (done.status.code(), String::from_utf8(done.stdout).unwrap().trim()),
+            (Some(0), "[1,42]")
+        );
+        debugger.closed();
+        wait_for("its end", || (targets(&server).len() == 1).then_some(()));
+    }
+}
+
+#[test]
+fn node_inspect_debugs_a_function() {
+    let (_project, server) = up(&[F]);
+    let door = door(&server);
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("skipped: there is no Node.js");
+        return;
+    }
+    let (child, _errors, _) = invoke_inspected(&server, r#"{"n":4}"#);
+    wait_for("the environment", || (targets(&server).len() == 1).then_some(()));
+    let mut node = Command::new("node")
+        .args(["inspect", &door])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut commands = node.stdin.take().unwrap();
+    let mut output = node.stdout.take().unwrap();
+    let said = Arc::new(Mutex::new(String::new()));
+    let saying = said.clone();
+    std::thread::spawn(move || {
+        let mut piece = [0; 1024];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            saying
+                .lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    });
+    let says = |what: &str| wait_for(what, || said.lock().unwrap().contains(what).then_some(()));
+    says("> 3   const doubled = event.n * 2;");
+    for (command, answer) in [("next", "> 4   calls++;"), ("exec('doubled * 11')", "88")] {
+        writeln!(commands, "{command}").unwrap();
+        says(answer);
+    }
+    writeln!(commands, "cont").unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap().trim(),
+        r#"{"doubled":8,"calls":1}"#
+    );
+    node.kill().unwrap();
+    node.wait().unwrap();
+}
+
+#[test]
+fn a_debugger_that_leaves_before_the_handler_does_not_stop_it() {
+    let (_project, server) = up(&[F]);
+    let (child, _errors, url) = invoke_inspected(&server, r#"{"n":8}"#);
+    let mut debugger = wait_for("the environment", || Debugger::try_attach(&url, "").ok());
+    debugger.call("Debugger.enable", json!({}));
+    break_at(&mut debugger, "file:///var/task/index.js", 0);
+    debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
+    debugger.event("Debugger.paused");
+    drop(debugger);
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap().trim(),
+        r#"{"doubled":16,"calls":1}"#
+    );
+}
+
+#[test]
+fn a_function_that_does_not_load_tells_its_debugger_and_its_caller() {
+    let (_project, server) = up(&[(
+        "f",
+        "handler: index.handler",
+        &[("index.mjs", "\nthrow new RangeError('early');\n")],
+    )]);
+    let (child, _errors, url) = invoke_inspected(&server, "{}");
+    let mut debugger = wait_for("the environment", || Debugger::try_attach(&url, "").ok());
+    debugger.call("Debugger.enable", json!({}));
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "all"}));
+    debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
+    let (url, line, _) = loop {
+        // Node.js's loader catches some of its own.
+        let stopped = evaluate_when_paused(&mut debugger, "1");
+        if stopped.0.starts_with("file:") {
+            break stopped;
+        }
+        debugger.call("Debugger.resume", json!({}));
+    };
+    assert_eq!((url.as_str(), line), ("file:///var/task/index.mjs", 1));
+    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "none"}));
+    debugger.send("Debugger.resume", json!({}));
+    let done = child.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(
+        (done.status.code(), &error["errorType"]),
+        (Some(1), &json!("RangeError"))
+    );
+    debugger.closed();
+}
+
+#[test]
+fn without_inspect_nobody_listens_and_elsewhere_than_on_loopback_nobody_may() {
+    let project = project_of(&[F]);
+    let server = project.up();
+    assert_eq!(server.ready["inspector"], Value::Null);
+    let status = get(&format!("{}/_hikigane/status", server.endpoint())).json();
+    assert_eq!(status["inspector"], Value::Null);
+    let listening = std::fs::read_to_string(format!("/proc/{}/net/tcp", server.pid())).unwrap();
+    assert!(
+        !listening.contains(":240D 00000000:0000 0A"),
+        "somebody listens on 9229"
+    );
+
+    let asked = command(&["invoke", "f", "--inspect", "--endpoint", server.endpoint()])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(error.contains("start it with \"hikigane up --inspect\""), "{error}");
+    let target = "00000000-0000-4000-8000-000000000000";
+    let debug = request(
+        "POST",
+        &format!("{}/_hikigane/debug/f?target={target}", server.endpoint()),
+        &[],
+        b"{}",
+    );
+    assert_eq!(debug.status, 400, "{}", debug.text());
+
+    let refused = command(&["up", "--endpoint", "127.0.0.1:0", "--inspect=0.0.0.0:9229"])
+        .current_dir(project.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error.contains("the inspector cannot listen on 0.0.0.0:9229"), "{error}");
+}
+
+#[test]
+fn a_server_that_stops_lets_go_of_what_stands_at_a_breakpoint() {
+    let (_project, server) = up(&[F]);
+    invoke(server.endpoint(), "f", r#"{"n":1}"#);
+    let mut debugger = attach(&server);
+    break_at(&mut debugger, "file:///var/task/index.js", LINE);
+    let invocation = begin(&server, "f", json!({"n": 2}));
+    debugger.event("Debugger.paused");
+    let begun = Instant::now();
+    let (status, _) = server.stop(15);
+    assert!(
+        status.success() && begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(value_of(&invocation.join().unwrap()), json!({"doubled": 4, "calls": 2}));
+    debugger.closed();
+}
