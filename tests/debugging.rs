@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Debugger, Function, Project, Server, command, error_of, get, invoke, invoke_logged, project_of, request,
-    value_of, wait_for,
+    Answer, Debugger, Function, Project, Server, Stream, command, error_of, get, invoke, invoke_logged, project_of,
+    request, value_of, wait_for,
 };
 
 /// A function that computes something worth a look; its time is short.
@@ -155,6 +155,43 @@ fn a_loop_is_stopped_by_a_debugger_and_its_time_goes_on_when_that_leaves() {
         3,
         "and its breakpoints are gone"
     );
+}
+
+#[test]
+fn an_answer_stands_at_a_breakpoint_on_its_way_and_then_comes_whole() {
+    let (_project, server) = up(&[(
+        "streams",
+        "handler: index.handler, timeout: 1",
+        &[(
+            "index.js",
+            "exports.handler = awslambda.streamifyResponse(async (event, out) => {\n\
+             \x20 for (let n = 0; n < 64; n++) {\n\
+             \x20   const free = out.write(Buffer.alloc(65536, n));\n\
+             \x20   if (n === 32) debugger;\n\
+             \x20   if (!free) await new Promise((done) => out.once('drain', done));\n\
+             \x20 }\n\
+             \x20 out.end();\n\
+             });\n",
+        )],
+    )]);
+    let whole: Vec<u8> = (0..64).flat_map(|n| [n; 65536]).collect();
+    let answer = |endpoint: &str| Stream::open(endpoint, "streams", &[], "{}").rest();
+    let (bytes, complete) = answer(server.endpoint());
+    assert!(bytes == whole, "{complete}: {} bytes", bytes.len());
+
+    let mut debugger = attach(&server);
+    let endpoint = server.endpoint().to_owned();
+    let reader = std::thread::spawn(move || answer(&endpoint));
+    assert_eq!(evaluate_when_paused(&mut debugger, "n").2, 32);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(!reader.is_finished());
+    debugger.call("Debugger.resume", json!({}));
+    let (bytes, complete) = reader.join().unwrap();
+    assert!(bytes == whole, "{complete}: {} bytes", bytes.len());
+    // What came of the answer's way must not be in that of the next.
+    drop(debugger);
+    let (bytes, complete) = answer(server.endpoint());
+    assert!(bytes == whole, "{complete}: {} bytes", bytes.len());
 }
 
 #[test]

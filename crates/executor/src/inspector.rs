@@ -223,6 +223,7 @@ mod tests {
             env: Default::default(),
             allow: Allow::default(),
             reserved_concurrency: None,
+            provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: LogFormat::Text,
         };
