@@ -71,19 +71,22 @@ fn whole(content_type: &str, body: Body) -> Response {
 /// The rest of the body. When the function fails on the way, the connection breaks off: the caller must not take a part for the whole.
 fn rest(first: Option<Bytes>, streaming: Streaming) -> Body {
     let first = first.filter(|bytes| !bytes.is_empty());
-    Body::from_stream(stream::unfold((first, Some(streaming)), |(first, streaming)| async move {
-        let mut streaming = streaming?;
-        if let Some(bytes) = first {
-            return Some((Ok(bytes), (None, Some(streaming))));
-        }
-        if let Some(bytes) = streaming.next().await {
-            return Some((Ok(bytes), (None, Some(streaming))));
-        }
-        match streaming.end().await {
-            Ok(invoked) if invoked.report.outcome.is_success() => None,
-            _ => Some((Err(BrokenOff), (None, None))),
-        }
-    }))
+    Body::from_stream(stream::unfold(
+        (first, Some(streaming)),
+        |(first, streaming)| async move {
+            let mut streaming = streaming?;
+            if let Some(bytes) = first {
+                return Some((Ok(bytes), (None, Some(streaming))));
+            }
+            if let Some(bytes) = streaming.next().await {
+                return Some((Ok(bytes), (None, Some(streaming))));
+            }
+            match streaming.end().await {
+                Ok(invoked) if invoked.report.outcome.is_success() => None,
+                _ => Some((Err(BrokenOff), (None, None))),
+            }
+        },
+    ))
 }
 
 /// Why a body ends before its end.
