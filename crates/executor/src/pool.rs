@@ -576,6 +576,7 @@ pub(super) mod tests {
             invoked_arn: String::new(),
             client_context: None,
             trace: None,
+            tenant_id: None,
         }
     }
 

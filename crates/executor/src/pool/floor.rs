@@ -387,7 +387,7 @@ mod tests {
         for _ in 0..2 {
             let mut sink = LogSink::new(None);
             let invocation = super::super::tests::invocation("x");
-            pool.run(&f, &invocation, &mut sink).await.unwrap();
+            pool.run(&f, &invocation, &mut sink, None).await.unwrap();
             logs.push(sink.into_text());
         }
         assert_eq!(logs, ["initialised 1\n", ""]);
