@@ -79,9 +79,12 @@ impl ProcessExecutor {
         Ok(Self { shared })
     }
 
-    /// Removes what was compiled of functions that are not among these.
+    /// Removes what was compiled of functions that are not among these, and makes room for what will be of them.
     pub fn keep_code_of(&self, specs: &[Arc<EnvironmentSpec>]) {
         let kept: Vec<PathBuf> = specs.iter().map(|spec| self.shared.code_cache_of(spec)).collect();
+        let missing = kept.clone();
+        // Nobody waits for it: the first environment of a function makes its own if it has to.
+        tokio::task::spawn_blocking(move || missing.iter().map(std::fs::create_dir_all).all(|made| made.is_ok()));
         for entry in std::fs::read_dir(self.shared.code_caches())
             .into_iter()
             .flatten()
@@ -109,6 +112,9 @@ impl Shared {
                 tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
                 let worker = shared.boot(true).await;
+                if worker.is_ok() {
+                    shared.scratches.restock(shared.settings.spares);
+                }
                 let mut stock = lock(&shared.stock);
                 stock.booting -= 1;
                 // One that failed is tried again when the next is taken.

@@ -1,10 +1,10 @@
 // Which file and which export a handler string means (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 from 22 on).
 
 import { core, primordials } from "ext:core/mod.js";
+import { op_kind_of_file } from "ext:core/ops";
 import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
 import { isError, read } from "ext:runtime/foreign.js";
 import { warn } from "ext:runtime/log.js";
-import { namespace } from "ext:runtime/namespace.js";
 import { RuntimeError } from "ext:runtime/report.js";
 
 const {
@@ -14,6 +14,10 @@ const {
 } = primordials;
 
 const loadModule = core.createLazyLoader("node:module");
+
+/** What `op_kind_of_file` says of a path. */
+const FILE = 1;
+const DIRECTORY = 2;
 
 /** The members of a function by which `awslambda.streamifyResponse` marks a streaming handler. */
 export const STREAMING = SymbolFor("aws.lambda.runtime.handler.streaming");
@@ -110,28 +114,18 @@ async function loadUserModule(directory, name) {
   const start = StringPrototypeStartsWith(directory, "/") ? directory : `${root}/${directory}`;
   try {
     const path = `${start}${name}`;
-    if (!isModern() && kind(path) === "directory") {
+    if (!isModern() && op_kind_of_file(path) === DIRECTORY) {
       return requireFile(path);
     }
     for (const extension of new SafeArrayIterator(["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"])) {
       const file = `${path}${extension}`;
-      if (kind(file) === "file") {
+      if (op_kind_of_file(file) === FILE) {
         return await (extension === ".mjs" || extension === ".ts" || extension === ".mts" ? importFile(file) : requireFile(file));
       }
     }
     return requireFile(resolveAsNode(name, [root, start]));
   } catch (error) {
     throw loadError(error);
-  }
-}
-
-/** Asked of what the snapshot holds already: `node:fs` would have to be compiled first. */
-function kind(path) {
-  try {
-    const { isFile, isDirectory } = namespace.statSync(path);
-    return isFile ? "file" : isDirectory ? "directory" : undefined;
-  } catch {
-    return undefined;
   }
 }
 

@@ -13,8 +13,7 @@ import {
 import { beginStore, bufferedResponse, installAwslambda } from "ext:runtime/streaming.js";
 
 const {
-  DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, ObjectKeys, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator,
-  SafeSet, SymbolFor,
+  DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator, SymbolFor,
 } = primordials;
 
 /** `{ handler, streaming, highWaterMark }` of the function. */
@@ -57,19 +56,12 @@ async function practise(event) {
  * copied from does it, so that they need not compile it.
  */
 async function rehearse(json) {
-  const { env } = globalThis.process;
-  const before = new SafeSet(ObjectKeys(env));
   for (const settings of new SafeArrayIterator(JSONParse(json))) {
     await load(JSONStringify(settings));
     for (let n = 0; n < 3; n++) {
       await invoke(`{"n":${n}}`, "00000000-0000-0000-0000-000000000000", "arn", 0, "", "");
     }
     forgetModules();
-  }
-  for (const name of new SafeArrayIterator(ObjectKeys(env))) {
-    if (!before.has(name)) {
-      delete env[name];
-    }
   }
   for (const name of new SafeArrayIterator(["awslambda", "navigator", "Navigator", SymbolFor("aws.lambda.runtime.requestId")])) {
     delete globalThis[name];
@@ -80,14 +72,11 @@ async function rehearse(json) {
   environment.requestId = undefined;
 }
 
-/** Environment, version and working directory of the function's own Node.js. */
+/** Time zone, version and working directory of the function's own Node.js. Its environment is the process's already. */
 function becomeNode(process, settings) {
-  const { env } = process;
-  for (const name of new SafeArrayIterator(ObjectKeys(settings.env))) {
-    // To set the time zone costs more than to look whether it is set.
-    if (name !== "TZ" || env.TZ !== settings.env.TZ) {
-      env[name] = settings.env[name];
-    }
+  // V8 must be told; to set it costs more than to look whether it is set.
+  if (settings.env.TZ !== undefined && settings.env.TZ !== process.env.TZ) {
+    process.env.TZ = settings.env.TZ;
   }
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });

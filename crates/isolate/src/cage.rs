@@ -7,10 +7,11 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use hikigane_executor::WorkerInit;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -63,16 +64,8 @@ const UTC: &str = "/usr/share/zoneinfo/UTC";
 /// The machine's root, until the function is known.
 const HOST: &str = "/.host";
 
-/// A worker's file tree.
-pub struct Cage {
-    hands: Hands,
-}
-
-/// A thread that may still mount: capabilities belong to threads, and all others have given theirs up.
-struct Hands {
-    orders: mpsc::Sender<Vec<Mount>>,
-    done: mpsc::Receiver<Result<(), String>>,
-}
+/// A worker's file tree. Whoever has it may still mount: this process has its capabilities until it is furnished.
+pub struct Cage(());
 
 /// One thing of the machine and where the function sees it.
 struct Mount {
@@ -82,22 +75,21 @@ struct Mount {
 }
 
 impl Cage {
-    /// Puts this process into a tree of its own. Must be called while the process has one thread; takes all capabilities from it.
+    /// Puts this process, which must have one thread, into a tree of its own.
     ///
     /// # Errors
     ///
-    /// Why the kernel refuses. The process sees the machine's paths then.
+    /// Why the kernel refuses. The process sees the machine's paths then, and has no capability left.
     pub fn enter() -> Result<Self, String> {
         let entered = make_namespace().and_then(|()| make_root());
-        let hands = match entered {
-            Ok(()) => Hands::start().map_err(|error| format!("cannot start a thread: {error}")),
-            Err(refusal) => Err(refusal),
-        };
-        give_up_capabilities().map_err(|error| format!("cannot give up capabilities: {error}"))?;
-        Ok(Self { hands: hands? })
+        if entered.is_err() {
+            give_up_capabilities()?;
+        }
+        entered.map(|()| Self(()))
     }
 
-    /// Brings in what the function may see, sends the machine's root away, and tells `init` where things are now.
+    /// Brings in what the function may see, sends the machine's root away, gives all capabilities up, and tells `init` where things are now.
+    /// This process must have one thread.
     pub fn furnish(self, init: &mut WorkerInit) -> Result<(), String> {
         let mut all = vec![
             Mount::new(&init.root, TASK, Rights::Read),
@@ -123,9 +115,10 @@ impl Cage {
         own.sort_by_key(|mount| mount.target.components().count());
         all.extend(own);
 
-        let gone = |_: &dyn std::error::Error| "the worker's file tree could not be made".to_owned();
-        self.hands.orders.send(all).map_err(|error| gone(&error))?;
-        self.hands.done.recv().map_err(|error| gone(&error))??;
+        // Capabilities belong to threads: one that this one made would keep them.
+        only_thread(&format!("{HOST}/proc"))?;
+        furnish(&all)?;
+        give_up_capabilities()?;
         init.root = TASK.into();
         init.tmp = TMP.into();
         init.layers = Some(LAYERS.into());
@@ -152,20 +145,22 @@ pub fn name_directories(init: &mut WorkerInit) {
     }
 }
 
-impl Hands {
-    fn start() -> io::Result<Self> {
-        let (orders, ordered) = mpsc::channel::<Vec<Mount>>();
-        let (report, done) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("cage".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                if let Ok(mounts) = ordered.recv() {
-                    let _ = report.send(furnish(&mounts));
-                }
-            })?;
-        Ok(Self { orders, done })
+/// Sets the environment of this process, which must have one thread.
+pub fn set_variables(init: &WorkerInit) -> Result<(), String> {
+    for (name, value) in &init.env {
+        // What JavaScript reads is what the C library has; V8 learns of another time zone by way of JavaScript (`lambda.js`).
+        if name == "TZ" {
+            continue;
+        }
+        let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value.as_str())) else {
+            return Err(format!("the environment variable {name} holds a zero byte"));
+        };
+        // SAFETY: both strings end with a zero, and no other thread reads the environment.
+        if unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) } != 0 {
+            return Err(format!("an environment variable cannot be set: {}", io::Error::last_os_error()));
+        }
     }
+    Ok(())
 }
 
 impl Mount {
@@ -260,7 +255,7 @@ fn below(start: &Path, path: &str) -> PathBuf {
     start.join(path.trim_start_matches('/'))
 }
 
-/// What [`Hands`] does when the function is known.
+/// Makes the function's mounts, and takes the machine's root away.
 fn furnish(mounts: &[Mount]) -> Result<(), String> {
     let host = open_root(HOST)?;
     for mount in mounts {
@@ -335,15 +330,25 @@ pub fn close_strangers() {
 }
 
 /// Takes every capability from this thread, and the way to new ones.
-fn give_up_capabilities() -> rustix::io::Result<()> {
-    rustix::thread::set_no_new_privs(true)?;
+fn give_up_capabilities() -> Result<(), String> {
     let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    )
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::set_no_new_privs(true)
+        .and_then(|()| rustix::thread::set_capabilities(None, sets))
+        .map_err(|error| format!("cannot give up capabilities: {error}"))
+}
+
+/// Fails when this process has more than one thread. `proc`: where the kernel's files about processes are.
+pub fn only_thread(proc: &str) -> Result<(), String> {
+    let unknown = |error: io::Error| format!("the threads of this process cannot be counted: {error}");
+    // A directory for each, which has a link to this one (fs/proc/base.c, proc_task_getattr).
+    let threads = std::fs::metadata(format!("{proc}/self/task")).map_err(unknown)?.nlink() - 2;
+    match threads {
+        1 => Ok(()),
+        _ => Err(format!("this process has {threads} threads and must have one")),
+    }
 }

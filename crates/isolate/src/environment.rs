@@ -144,9 +144,14 @@ impl JsEnvironment {
         self.runtime.op_state().borrow_mut().put(printer);
     }
 
-    /// Collects all garbage: what is left is what copies of this process share.
+    /// Collects all garbage, but for code: what is left is what copies of this process share.
     pub fn settle(&mut self) {
-        self.runtime.v8_isolate().low_memory_notification();
+        v8::V8::set_flags_from_string("--no-flush-bytecode");
+        let isolate = self.runtime.v8_isolate();
+        isolate.low_memory_notification();
+        // V8 sweeps when it needs room. Who counts the code has it end before: else each copy would, in pages that are its own from then on.
+        isolate.get_heap_code_and_metadata_statistics();
+        v8::V8::set_flags_from_string("--flush-bytecode");
     }
 
     fn enter(
@@ -238,6 +243,7 @@ impl JsEnvironment {
             crate::quota::bound(&init.tmp, u64::from(init.tmp_mb) * 1024 * 1024);
         }
         crate::cage::name_directories(init);
+        crate::cage::set_variables(init).map_err(|error| closed(&error))?;
         let init = &*init;
         let permissions = crate::permissions::of(init).map_err(|message| Failure {
             json: error_json("Runtime.InvalidPermissions", &message),
@@ -253,13 +259,13 @@ impl JsEnvironment {
             self.loader.code_cache().open(directory);
         }
         // Running a function in a cage that does not close would be worse than not running it.
-        let Walls { rules, filters } = match walls {
+        let Walls { rules, door } = match walls {
             Some(walls) => walls,
             None => Walls::prepare().map_err(|error| closed(&error))?,
         };
         rules.restrict(init).map_err(|error| closed(&error))?;
         crate::net::confine(&init.net, init.endpoint);
-        filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))?;
+        door.close(!init.net.is_empty()).map_err(|error| closed(&error))?;
 
         let json = serde_json::to_string(init).map_err(|error| Failure {
             json: error_json("Runtime.Unknown", &error.to_string()),
