@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use hikigane_model::{Qualifier, REGION, function_arn};
+use hikigane_model::{FunctionConfig, LogFormat, LogLevel, Qualifier, REGION, function_arn};
 use hikigane_router::EnvironmentSpec;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -164,12 +164,22 @@ async fn configuration(endpoint: &Endpoint, spec: &EnvironmentSpec, qualifier: O
         "Architectures": ["x86_64"],
         "EphemeralStorage": {"Size": config.ephemeral_storage_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "LoggingConfig": {"LogFormat": config.log_format, "LogGroup": format!("/aws/lambda/{}", config.name)},
+        "LoggingConfig": logging(config),
     });
     if let Some(answer) = answer.as_object_mut() {
         answer.retain(|_, value| !value.is_null());
     }
     answer
+}
+
+/// Levels are of JSON lines only (AWS documentation, "Log format": INFO unless set).
+fn logging(config: &FunctionConfig) -> Value {
+    let mut logging = json!({"LogFormat": config.log_format, "LogGroup": format!("/aws/lambda/{}", config.name)});
+    if config.log_format == LogFormat::JSON {
+        logging["ApplicationLogLevel"] = json!(config.log_level.unwrap_or(LogLevel::Info));
+        logging["SystemLogLevel"] = json!(LogLevel::Info);
+    }
+    logging
 }
 
 /// The code's time of change, as AWS writes it: `2026-11-22T21:00:00.000+0000`.

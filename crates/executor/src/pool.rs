@@ -396,6 +396,7 @@ mod tests {
             reserved_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: LogFormat::Text,
+            log_level: None,
         };
         Arc::new(EnvironmentSpec {
             config: Arc::new(config),

@@ -174,6 +174,7 @@ impl Shared {
             layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,
+            require_modules: crate::spec::requires_modules(node_major, &env),
             memory_mb: config.memory_mb,
             env,
             read: config.allow.read.iter().map(|path| crate::spec::plain(path)).collect(),

@@ -1,11 +1,12 @@
 // Which file and which export a handler string means (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 from 22 on).
 
 import { core, primordials } from "ext:core/mod.js";
-import { op_kind_of_file } from "ext:core/ops";
+import { op_kind_of_file, op_require_is_maybe_cjs } from "ext:core/ops";
 import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
 import { isError, read } from "ext:runtime/foreign.js";
 import { warn } from "ext:runtime/log.js";
 import { RuntimeError } from "ext:runtime/report.js";
+import { wasRefused } from "ext:runtime/require.js";
 
 const {
   Error, NumberIsNaN, NumberParseInt, ObjectAssign, ObjectKeys, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes,
@@ -120,7 +121,7 @@ async function loadUserModule(directory, name) {
     for (const extension of new SafeArrayIterator(["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"])) {
       const file = `${path}${extension}`;
       if (op_kind_of_file(file) === FILE) {
-        return await (extension === ".mjs" || extension === ".ts" || extension === ".mts" ? importFile(file) : requireFile(file));
+        return await (isModule(file, extension) ? importFile(file) : requireFile(file));
       }
     }
     return requireFile(resolveAsNode(name, [root, start]));
@@ -151,18 +152,23 @@ export function forgetModules() {
   }
 }
 
+/** Whether a file is an ES module by its name or its package.json. */
+function isModule(file, extension) {
+  return extension === ".mjs" || extension === ".ts" || extension === ".mts" || (extension === ".js" && !op_require_is_maybe_cjs(file));
+}
+
 function importFile(file) {
   const { pathToFileURL } = core.loadExtScript("ext:deno_node/url.ts");
   return import(pathToFileURL(file).href);
 }
 
-/** CommonJS, or an ES module by its package.json or its syntax; with top-level await only import() can load it. */
+/** CommonJS, or an ES module by its syntax, which only import() may be able to load. */
 function requireFile(file) {
   try {
     return loadModule().createRequire(file)(file);
   } catch (error) {
     const code = read(error, "code");
-    if (code === "ERR_REQUIRE_ASYNC_MODULE" || code === "ERR_REQUIRE_ESM") {
+    if (code === "ERR_REQUIRE_ASYNC_MODULE" || (code === "ERR_REQUIRE_ESM" && wasRefused(file))) {
       return importFile(file);
     }
     throw error;

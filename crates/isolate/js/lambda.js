@@ -37,9 +37,10 @@ async function load(json) {
     environment.node = settings.node_major;
     environment.requestId = hasCallbacks() ? undefined : "-";
     becomeNode(globalThis.process, settings);
-    patchConsole(globalThis.console, settings.env.AWS_LAMBDA_LOG_LEVEL);
+    const { env } = globalThis.process;
+    patchConsole(globalThis.console, env.AWS_LAMBDA_LOG_LEVEL);
     patchStreams(globalThis.process);
-    installAwslambda(globalThis, settings.env);
+    installAwslambda(globalThis, env);
     target = settings.handler === "" ? { handler: practise } : await findHandler(settings.handler);
   } catch (error) {
     throw initError(error);
@@ -75,14 +76,16 @@ async function rehearse(json) {
 /** Time zone, version and working directory of the function's own Node.js. Its environment is the process's already. */
 function becomeNode(process, settings) {
   // V8 must be told; to set it costs more than to look whether it is set.
-  if (settings.env.TZ !== undefined && settings.env.TZ !== process.env.TZ) {
-    process.env.TZ = settings.env.TZ;
+  const { TZ } = settings.env;
+  if (TZ !== undefined && TZ !== process.env.TZ) {
+    process.env.TZ = TZ;
   }
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });
   delete process.versions.deno;
   delete process.versions.typescript;
+  process.features.require_module = settings.require_modules;
   process.argv.length = 0;
   process.argv.push("/var/lang/bin/node", "/var/runtime/index.mjs");
   process.chdir(settings.root);

@@ -10,7 +10,6 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hikigane_executor::WorkerInit;
@@ -54,8 +53,6 @@ pub const LAYERS: &str = "/opt";
 /// Where Lambda has the scratch directory.
 pub const TMP: &str = "/tmp";
 
-/// Where the runtime itself keeps what V8 compiled of the code. No permission of the function's names it.
-const CODE_CACHE: &str = "/.code-cache";
 /// Lambda's machines are in UTC (`TZ` is `:UTC` there, too). A link, as distributions have it: V8's ICU reads the zone's name from it, and compares
 /// it with every file of the zones when it is none, which costs 6 ms.
 const LOCAL_TIME: &str = "/etc/localtime";
@@ -89,8 +86,8 @@ impl Cage {
     }
 
     /// Brings in what the function may see, sends the machine's root away, gives all capabilities up, and tells `init` where things are now.
-    /// This process must have one thread.
-    pub fn furnish(self, init: &mut WorkerInit) -> Result<(), String> {
+    /// This process must have one thread. Gives the directory of the code cache, which has no name in the tree.
+    pub fn furnish(self, init: &mut WorkerInit) -> Result<Option<OwnedFd>, String> {
         let mut all = vec![
             Mount::new(&init.root, TASK, Rights::Read),
             Mount::new(&init.tmp, TMP, Rights::Write),
@@ -99,11 +96,6 @@ impl Cage {
             init.layers
                 .iter()
                 .map(|layers| Mount::new(layers, LAYERS, Rights::Read)),
-        );
-        all.extend(
-            init.code_cache
-                .iter()
-                .map(|cache| Mount::new(cache, CODE_CACHE, Rights::Write)),
         );
         let mut own: Vec<_> = init
             .read
@@ -117,15 +109,12 @@ impl Cage {
 
         // Capabilities belong to threads: one that this one made would keep them.
         only_thread(&format!("{HOST}/proc"))?;
-        furnish(&all)?;
+        let code_cache = furnish(&all, init.code_cache.take())?;
         give_up_capabilities()?;
         init.root = TASK.into();
         init.tmp = TMP.into();
         init.layers = Some(LAYERS.into());
-        if let Some(cache) = &mut init.code_cache {
-            *cache = CODE_CACHE.into();
-        }
-        Ok(())
+        Ok(code_cache)
     }
 }
 
@@ -145,19 +134,17 @@ pub fn name_directories(init: &mut WorkerInit) {
     }
 }
 
-/// Sets the environment of this process, which must have one thread.
-pub fn set_variables(init: &WorkerInit) -> Result<(), String> {
-    for (name, value) in &init.env {
-        // What JavaScript reads is what the C library has; V8 learns of another time zone by way of JavaScript (`lambda.js`).
-        if name == "TZ" {
-            continue;
-        }
-        let (Ok(name), Ok(value)) = (CString::new(name.as_str()), CString::new(value.as_str())) else {
+/// Sets the environment of this process, which must have one thread. What is left in `init` is for JavaScript to set: V8 learns of another time
+/// zone by way of it only.
+pub fn set_variables(init: &mut WorkerInit) -> Result<(), String> {
+    for (name, value) in init.env.extract_if(.., |name, _| name != "TZ") {
+        let (Ok(variable), Ok(value)) = (CString::new(name.as_str()), CString::new(value)) else {
             return Err(format!("the environment variable {name} holds a zero byte"));
         };
         // SAFETY: both strings end with a zero, and no other thread reads the environment.
-        if unsafe { libc::setenv(name.as_ptr(), value.as_ptr(), 1) } != 0 {
-            return Err(format!("an environment variable cannot be set: {}", io::Error::last_os_error()));
+        if unsafe { libc::setenv(variable.as_ptr(), value.as_ptr(), 1) } != 0 {
+            let error = io::Error::last_os_error();
+            return Err(format!("the environment variable {name} cannot be set: {error}"));
         }
     }
     Ok(())
@@ -181,14 +168,10 @@ impl Mount {
                 self.target.display()
             )
         };
-        let source = match host_file(host, &self.source) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(failed)?,
+        let Some((kind, mount)) = copy_of(host, &self.source, self.rights).map_err(failed)? else {
+            return Ok(());
         };
-        let kind = rustix::fs::fstat(&source).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        let onto = place(&self.target, kind.map_err(|error| failed(error.into()))?).map_err(failed)?;
-        let mount = mounts::copy_of(&source).map_err(failed)?;
-        mounts::restrict(&mount, self.rights).map_err(failed)?;
+        let onto = place(&self.target, kind).map_err(failed)?;
         mounts::attach(&mount, &onto).map_err(failed)
     }
 }
@@ -255,17 +238,36 @@ fn below(start: &Path, path: &str) -> PathBuf {
     start.join(path.trim_start_matches('/'))
 }
 
+/// A file or directory of the machine as a mount that is nowhere yet, with these rights; `None`: it is not there.
+fn copy_of(host: &OwnedFd, path: &Path, rights: Rights) -> io::Result<Option<(FileType, OwnedFd)>> {
+    let source = match host_file(host, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode);
+    let mount = mounts::copy_of(&source)?;
+    mounts::restrict(&mount, rights)?;
+    Ok(Some((kind, mount)))
+}
+
 /// Makes the function's mounts, and takes the machine's root away.
-fn furnish(mounts: &[Mount]) -> Result<(), String> {
+fn furnish(mounts: &[Mount], code_cache: Option<PathBuf>) -> Result<Option<OwnedFd>, String> {
     let host = open_root(HOST)?;
     for mount in mounts {
         mount.make(&host)?;
     }
+    let code_cache = match code_cache {
+        Some(path) => copy_of(&host, &path, Rights::Write)
+            .map_err(|error| format!("the code cache cannot be opened: {error}"))?
+            .map(|(_, directory)| directory),
+        None => None,
+    };
     drop(host);
     let failed = |error: io::Error| format!("the machine's root cannot be sent away: {error}");
     mounts::detach(Path::new(HOST)).map_err(failed)?;
     std::fs::remove_dir(HOST).map_err(failed)?;
-    mounts::make_root_read_only().map_err(failed)
+    mounts::make_root_read_only().map_err(failed)?;
+    Ok(code_cache)
 }
 
 fn open_root(path: &str) -> Result<OwnedFd, String> {
@@ -344,11 +346,9 @@ fn give_up_capabilities() -> Result<(), String> {
 
 /// Fails when this process has more than one thread. `proc`: where the kernel's files about processes are.
 pub fn only_thread(proc: &str) -> Result<(), String> {
-    let unknown = |error: io::Error| format!("the threads of this process cannot be counted: {error}");
-    // A directory for each, which has a link to this one (fs/proc/base.c, proc_task_getattr).
-    let threads = std::fs::metadata(format!("{proc}/self/task")).map_err(unknown)?.nlink() - 2;
-    match threads {
-        1 => Ok(()),
-        _ => Err(format!("this process has {threads} threads and must have one")),
+    match std::fs::read_dir(format!("{proc}/self/task")).map(Iterator::count) {
+        Ok(1) => Ok(()),
+        Ok(threads) => Err(format!("this process has {threads} threads and must have one")),
+        Err(error) => Err(format!("the threads of this process cannot be counted: {error}")),
     }
 }

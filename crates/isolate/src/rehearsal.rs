@@ -14,7 +14,8 @@ pub struct Rehearsal {
 const ROUNDS: usize = 8;
 
 /// A handler like most: its log line, event and context are what every function uses.
-const HANDLER: &str = "async (event, context) => { console.log('rehearsal', event, context.awsRequestId); return { event }; };";
+const HANDLER: &str =
+    "async (event, context) => { console.log('rehearsal', event, context.awsRequestId); return { event }; };";
 
 impl Rehearsal {
     /// Writes the functions below the system's directory for temporary files.
@@ -28,7 +29,10 @@ impl Rehearsal {
         // A module of a name is loaded once.
         for round in 0..ROUNDS {
             write(format!("script{round}.js"), &format!("exports.handler = {HANDLER}"))?;
-            write(format!("module{round}.mjs"), &format!("export const handler = {HANDLER}"))?;
+            write(
+                format!("module{round}.mjs"),
+                &format!("export const handler = {HANDLER}"),
+            )?;
         }
         Ok(rehearsal)
     }
@@ -56,6 +60,7 @@ fn function(root: &Path, handler: &str, node_major: u32) -> WorkerInit {
         layers: None,
         handler: handler.into(),
         node_major,
+        require_modules: node_major >= 24,
         memory_mb: 128,
         // As many as Lambda has.
         env: (0..30)

@@ -287,7 +287,11 @@ fn closing(network: bool) -> Result<BpfProgram, Error> {
 }
 
 /// A program that answers the calls that match with one action, and all others with another.
-fn program(rules: BTreeMap<i64, Vec<Rule>>, matching: SeccompAction, others: SeccompAction) -> Result<BpfProgram, Error> {
+fn program(
+    rules: BTreeMap<i64, Vec<Rule>>,
+    matching: SeccompAction,
+    others: SeccompAction,
+) -> Result<BpfProgram, Error> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
     Ok(SeccompFilter::new(rules, others, matching, architecture)?.try_into()?)
 }

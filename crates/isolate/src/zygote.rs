@@ -88,44 +88,23 @@ fn rehearse(environment: &mut JsEnvironment) -> Result<(), String> {
     crate::cage::only_thread("/proc")
 }
 
-/// Has copies of this process begin with all of its memory.
-///
-/// V8 asks the kernel to leave its own out (`MADV_DONTFORK`), since its usual embedders fork only to run another program. And of memory that
-/// shows a file, the program most of all, the kernel copies which pages are mapped only when something was written to it; otherwise a copy would
-/// be interrupted for each page that it touches, hundreds of times before its function is loaded. So a byte of each is written, as it is.
+/// Undoes what V8 does to all of its memory: it asks the kernel to leave it out of copies of the process (`MADV_DONTFORK`), since its
+/// usual embedders fork only to run another program.
 fn keep_memory_on_fork() -> std::io::Result<()> {
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        let mut fields = line.split_ascii_whitespace();
+        let range = line
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|range| range.split_once('-'));
         let address = |text: &str| usize::from_str_radix(text, 16).ok();
-        let range = fields.next().and_then(|range| range.split_once('-'));
-        let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) else {
-            continue;
-        };
-        // SAFETY: the advice changes what a copy gets, nothing in this process. What the kernel maps for itself refuses it.
-        unsafe {
-            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
-        }
-        let rights = match fields.next() {
-            Some("r-xp") => libc::PROT_READ | libc::PROT_EXEC,
-            Some("r--p") => libc::PROT_READ,
-            _ => continue,
-        };
-        if fields.nth(3).is_some_and(|path| path.starts_with('/')) {
-            touch(start as *mut u8, end - start, rights);
+        if let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) {
+            // SAFETY: the advice changes what a copy gets, nothing in this process. What the kernel maps for itself refuses it.
+            unsafe {
+                libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
+            }
         }
     }
     Ok(())
-}
-
-/// Writes the first byte of a private mapping, as it is. A system that does not let it leaves the copies to the interruptions.
-fn touch(start: *mut u8, length: usize, rights: libc::c_int) {
-    // SAFETY: the memory is mapped, this process has one thread, no byte changes, and the rights are put back; what runs here may run meanwhile.
-    unsafe {
-        if libc::mprotect(start.cast(), length, rights | libc::PROT_WRITE) == 0 {
-            start.write_volatile(start.read_volatile());
-            libc::mprotect(start.cast(), length, rights);
-        }
-    }
 }
 
 /// What a worker is made with.

@@ -8,10 +8,14 @@ mod function;
 mod invocation;
 pub mod limits;
 mod names;
+mod network;
 
 pub use event::{Event, InvokeMode, StateWrite};
-pub use function::{Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, runtime_family};
+pub use function::{
+    Allow, AsyncConfig, FunctionConfig, LogFormat, LogLevel, RuntimeFamily, SandboxMode, runtime_family,
+};
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
     ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
 };
+pub use network::AddressBlock;

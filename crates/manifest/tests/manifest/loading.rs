@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hikigane_manifest::{Loaded, load};
-use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat};
+use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat, LogLevel};
 use hikigane_trigger::Resource;
 use serde_json::json;
 
@@ -70,6 +70,7 @@ fn every_key() {
             max_age: Duration::from_secs(5400),
         },
         log_format: LogFormat::JSON,
+        log_level: Some(LogLevel::Debug),
     };
     assert_eq!(*ingest, expected);
 
@@ -93,6 +94,7 @@ fn every_key() {
         reserved_concurrency: None,
         asynchronous: AsyncConfig::default(),
         log_format: LogFormat::Text,
+        log_level: None,
     };
     assert_eq!(*report, expected);
 
