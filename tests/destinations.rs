@@ -67,7 +67,7 @@ fn the_ends_of_invocations_are_told_as_aws_tells_them() {
             "requestContext": {"requestId": id, "functionArn": arn("work:$LATEST"), "condition": "Success", "approximateInvokeCount": 1},
             "requestPayload": {"n": 1.0},
             "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
-            "responsePayload": {"got": {"n": 1.0}},
+            "responsePayload": {"got": {"n": 1}},
         })
     );
 
@@ -89,12 +89,14 @@ fn the_ends_of_invocations_are_told_as_aws_tells_them() {
 
 #[test]
 fn functions_that_are_each_others_destination_stop() {
-    let server = project(
+    let server = Project::new(
         "
 functions:
   ping: { code: ./f.mjs, async: { onSuccess: 'function:pong' } }
   pong: { code: ./f.mjs, async: { onSuccess: 'function:ping' } }
 ",
+        // A record has the event in it: one that answered with its event, too, would have records twice as large at each turn.
+        &[("f.mjs", "export const handler = async () => 1;")],
     );
     let server = server.up();
     invoke_event(server.endpoint(), "ping", "1");

@@ -44,7 +44,7 @@ fn what_aws_refuses_is_refused_in_its_words() {
     let recorded: Vec<Refusal> = recorded.as_array().unwrap().iter().map(Refusal::of_recording).collect();
     let of_lambda: Vec<&Refusal> = recorded.iter().filter(|refusal| refusal.is_of_lambda()).collect();
     let (_project, server) = server();
-    let mut seen: Vec<&&Refusal> = Vec::new();
+    let mut seen: Vec<&Refusal> = Vec::new();
     let mut wrong = Vec::new();
     let mut about = "";
     for line in REQUESTS.lines() {
@@ -73,7 +73,7 @@ fn what_aws_refuses_is_refused_in_its_words() {
 
     let missed: Vec<&str> = of_lambda
         .iter()
-        .filter(|refusal| !seen.iter().any(|other| std::ptr::eq(**refusal, **other)))
+        .filter(|refusal| !seen.iter().any(|other| std::ptr::eq(**refusal, *other)))
         .map(|refusal| refusal.message.as_str())
         .collect();
     println!(

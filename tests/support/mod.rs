@@ -6,7 +6,9 @@ mod debugger;
 mod deploy;
 mod functions;
 mod http;
+pub mod operations;
 mod processes;
+mod recorded;
 mod server;
 mod stream;
 
@@ -19,6 +21,7 @@ pub use deploy::{
 pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};
+pub use recorded::{assert_as_recorded, assert_recorded, recorded};
 pub use server::{Project, Server, command};
 pub use stream::{Stream, StreamEvent};
 

@@ -1,7 +1,10 @@
 //! Lambda's Invoke.
 
+use std::convert::Infallible;
+
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
@@ -14,11 +17,25 @@ use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID};
 use crate::name;
 
-/// The query of operations that take a qualifier.
-#[derive(Debug, serde::Deserialize)]
-pub struct Qualified {
-    #[serde(rename = "Qualifier")]
+/// What the path and the query of an invocation name. They are checked later, when the body was read.
+pub struct Asked {
+    pub function: String,
     pub qualifier: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let function = Path::<String>::from_request_parts(parts, state).await;
+        let query = parts.uri.query().unwrap_or_default();
+        let mut qualifiers = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "Qualifier");
+        Ok(Self {
+            // What is not UTF-8 is no name.
+            function: function.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(function)| function),
+            qualifier: qualifiers.next().map(|(_, qualifier)| qualifier.into_owned()),
+        })
+    }
 }
 
 /// The header that names the version that ran.
@@ -29,12 +46,11 @@ pub const UNHANDLED: &str = "Unhandled";
 /// `POST /2015-03-31/functions/{F}/invocations`: RequestResponse (200), Event (202) and DryRun (204).
 pub async fn invoke(
     State(endpoint): State<Endpoint>,
-    Path(function): Path<String>,
-    Query(query): Query<Qualified>,
+    asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let request = request(&function, query.qualifier.as_deref(), &headers, body).await?;
+    let request = request(&asked, &headers, body).await?;
     match invocation_type(&headers) {
         "RequestResponse" => {
             let tail = wants_log_tail(&headers);
@@ -68,11 +84,12 @@ pub struct Debugged {
 /// As [`invoke`] with RequestResponse, in an environment that waits for a debugger first.
 pub async fn debug(
     State(endpoint): State<Endpoint>,
-    Path(function): Path<String>,
+    asked: Asked,
     Query(query): Query<Debugged>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let request = request(&asked, &headers, body).await?;
     let invalid = |message: String| ApiError::new(400, "InvalidParameterValueException", message);
     if endpoint.inspector.is_none() {
         return Err(invalid(
@@ -80,20 +97,14 @@ pub async fn debug(
         ));
     }
     let target = TargetId::new(&query.target).map_err(|error| invalid(error.to_string()))?;
-    let request = request(&function, None, &headers, body).await?;
     Ok(synchronous(endpoint.router.debug(request, target).await?, true))
 }
 
 /// What both forms of Invoke are asked with.
-pub async fn request(
-    function: &str,
-    qualifier: Option<&str>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<InvokeRequest, ApiError> {
+pub async fn request(asked: &Asked, headers: &HeaderMap, body: Body) -> Result<InvokeRequest, ApiError> {
     // First: a connection whose request is not read to its end is of no more use to its client.
     let payload = payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?;
-    let named = name::parse(function, qualifier)?;
+    let named = name::parse(&asked.function, asked.qualifier.as_deref())?;
     let mut request = InvokeRequest {
         function: named.function,
         qualifier: named.qualifier,
@@ -127,12 +138,12 @@ pub fn wants_log_tail(headers: &HeaderMap) -> bool {
 /// `POST /2014-11-13/functions/{F}/invoke-async`: what Invoke's Event was called before, which AWS keeps for old clients.
 pub async fn invoke_async(
     State(endpoint): State<Endpoint>,
-    Path(function): Path<String>,
+    asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let payload = payload(body, limits::INVOKE_ASYNC_PAYLOAD, "InvokeAsync").await?;
-    let named = name::parse(&function, None)?;
+    let named = name::parse(&asked.function, None)?;
     let mut request = InvokeRequest {
         function: named.function,
         qualifier: named.qualifier,

@@ -592,6 +592,7 @@ pub(super) mod tests {
             provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: LogFormat::Text,
+            log_level: None,
         };
         Arc::new(EnvironmentSpec {
             config: Arc::new(config),

@@ -93,11 +93,14 @@ impl ProcessExecutor {
         Ok(Self { shared })
     }
 
-    /// Removes what was compiled of versions of functions that are not among these.
+    /// Removes what was compiled of versions of functions that are not among these, and makes room for what will be of them.
     pub fn keep_code_of(&self, versions: impl Iterator<Item = (FunctionName, Qualifier)>) {
         let kept: HashSet<PathBuf> = versions
             .map(|(name, version)| self.shared.code_cache_of(&name, &version))
             .collect();
+        let missing = kept.clone();
+        // Nobody waits for it: the first environment of a function makes its own if it has to.
+        tokio::task::spawn_blocking(move || missing.iter().map(std::fs::create_dir_all).all(|made| made.is_ok()));
         for entry in std::fs::read_dir(self.shared.code_caches())
             .into_iter()
             .flatten()
@@ -125,6 +128,9 @@ impl Shared {
                 tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
                 let worker = shared.boot(true).await;
+                if worker.is_ok() {
+                    shared.scratches.restock(shared.settings.spares);
+                }
                 let mut stock = lock(&shared.stock);
                 stock.booting -= 1;
                 // One that failed is tried again when the next is taken.
@@ -187,6 +193,7 @@ impl Shared {
             layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,
+            require_modules: crate::spec::requires_modules(node_major, &env),
             memory_mb: config.memory_mb,
             env,
             read: config.allow.read.iter().map(|path| crate::spec::plain(path)).collect(),

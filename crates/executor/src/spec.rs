@@ -55,6 +55,8 @@ pub struct WorkerInit {
     pub handler: String,
     /// Major version of the Node.js runtime that is stood in for.
     pub node_major: u32,
+    /// Whether `require()` loads ES modules.
+    pub require_modules: bool,
     /// Memory in MB.
     pub memory_mb: u32,
     /// The complete environment of the function.
@@ -126,8 +128,13 @@ pub(crate) fn lambda_environment(
     // AWS documentation, "Log format": the level of a function's own lines is set, and INFO unless configured, with JSON only.
     if config.log_format == LogFormat::JSON {
         env.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), "JSON".to_owned());
-        env.entry("AWS_LAMBDA_LOG_LEVEL".to_owned())
-            .or_insert_with(|| "INFO".to_owned());
+        match config.log_level {
+            Some(level) => drop(env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.as_str().to_owned())),
+            None => drop(
+                env.entry("AWS_LAMBDA_LOG_LEVEL".to_owned())
+                    .or_insert_with(|| "INFO".to_owned()),
+            ),
+        }
     }
     for (name, value) in [
         ("AWS_ACCESS_KEY_ID", "hikigane"),
@@ -161,9 +168,47 @@ pub(crate) fn set_access_key(env: &mut BTreeMap<String, String>, key: &AccessKey
     }
 }
 
+/// Whether `require()` loads ES modules: AWS switches that off before Node.js 24, unless NODE_OPTIONS switches it on again (AWS documentation,
+/// "Building Lambda functions with Node.js", experimental features of Node.js 20 and 22).
+pub(crate) fn requires_modules(node_major: u32, env: &BTreeMap<String, String>) -> bool {
+    let options = env.get("NODE_OPTIONS").map_or("", String::as_str);
+    let said = options.split_ascii_whitespace().rev().find_map(|option| match option {
+        "--experimental-require-module" => Some(true),
+        "--no-experimental-require-module" => Some(false),
+        _ => None,
+    });
+    said.unwrap_or(node_major >= 24) && node_major >= 20
+}
+
 /// The path without `..`: what that means depends on the links before it, so the machine is asked. A path without it stays as it is written.
 pub(crate) fn plain(path: &Path) -> PathBuf {
     let climbs = path.components().any(|part| part == Component::ParentDir);
     let found = if climbs { path.canonicalize().ok() } else { None };
     found.unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn require_loads_es_modules_from_node_24_on_or_by_option() {
+        for (node_major, options, expected) in [
+            (18, "--experimental-require-module", false),
+            (20, "", false),
+            (22, "--max-old-space-size=64", false),
+            (22, "--enable-source-maps --experimental-require-module", true),
+            (
+                22,
+                "--experimental-require-module --no-experimental-require-module",
+                false,
+            ),
+            (24, "", true),
+            (24, "--no-experimental-require-module", false),
+        ] {
+            let env = BTreeMap::from([("NODE_OPTIONS".to_owned(), options.to_owned())]);
+            assert_eq!(requires_modules(node_major, &env), expected, "{node_major} {options}");
+        }
+        assert!(!requires_modules(22, &BTreeMap::new()));
+    }
 }

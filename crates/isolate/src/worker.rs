@@ -4,14 +4,13 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use bytes::Bytes;
 use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
 use tokio::runtime::Runtime;
 
 use crate::cage::Cage;
 use crate::debuggers;
-use crate::environment::{Failure, JsEnvironment};
+use crate::environment::{Answer, Failure, JsEnvironment};
 use crate::link::{self, Link, Source};
 use crate::memory;
 use crate::walls::Walls;
@@ -100,8 +99,11 @@ pub fn live(
         let (run, result) = run(&mut environment, &frame, &tokio);
         link.close();
         match result {
-            Ok(payload) => {
+            Ok(Answer { payload, rejection }) => {
                 link.send(&FromWorker::Returned { run, payload })?;
+                if rejection.is_some() {
+                    return Ok(());
+                }
                 environment.save_code();
             }
             Err(Failure { json: error, reusable }) => {
@@ -115,7 +117,7 @@ pub fn live(
 }
 
 /// Runs the handler once.
-fn run(environment: &mut JsEnvironment, frame: &InvokeFrame, tokio: &Runtime) -> (Ran, Result<Bytes, Failure>) {
+fn run(environment: &mut JsEnvironment, frame: &InvokeFrame, tokio: &Runtime) -> (Ran, Result<Answer, Failure>) {
     let begun = Instant::now();
     let step = environment.invoke(frame);
     let waited = step.is_pending();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hikigane_model::{InvokeMode, LogFormat, SandboxMode, limits};
+use hikigane_model::{InvokeMode, LogFormat, LogLevel, SandboxMode, limits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::destination::Destination;
@@ -99,6 +99,8 @@ section! {
         "url" => url: Url,
         /// The format of log lines.
         "logFormat" => log_format: OneOf<LogFormat>,
+        /// The least level of the function's own lines that is logged, with `logFormat: json`. `info` unless set.
+        "logLevel" => log_level: OneOf<LogLevel>,
         /// What runs the function: each item has one trigger's kind as a key.
         "events" => events: List<EventItem>,
     }
@@ -166,7 +168,7 @@ section! {
         "read" => read: List<String>,
         /// Directories it may write (and read); relative to the manifest.
         "write" => write: List<String>,
-        /// Hosts it may connect to: `host` or `host:port`; `"*"` opens the network.
+        /// Hosts it may connect to: `host`, `host:port`, a block of addresses as `10.0.0.0/8`; `"*"` opens the network.
         "net" => net: List<String>,
     }
 }
@@ -203,6 +205,17 @@ section! {
 
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::JSON)];
+}
+
+impl Word for LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("trace", Self::Trace),
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("warn", Self::Warn),
+        ("error", Self::Error),
+        ("fatal", Self::Fatal),
+    ];
 }
 
 impl Word for SandboxMode {

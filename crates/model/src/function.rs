@@ -41,6 +41,8 @@ pub struct FunctionConfig {
     pub asynchronous: AsyncConfig,
     /// Text or JSON log lines.
     pub log_format: LogFormat,
+    /// The least level of the function's own lines that is logged; of JSON lines only.
+    pub log_level: Option<LogLevel>,
 }
 
 impl FunctionConfig {
@@ -57,7 +59,7 @@ pub struct Allow {
     pub read: Vec<PathBuf>,
     /// Directories it may write (and read); absolute.
     pub write: Vec<PathBuf>,
-    /// Hosts it may connect to: `host` or `host:port`; `*` opens the network.
+    /// Hosts it may connect to: `host`, `host:port` or an [`AddressBlock`](crate::AddressBlock); `*` opens the network.
     pub net: Vec<String>,
 }
 
@@ -95,6 +97,38 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     JSON,
+}
+
+/// A level of log lines (AWS: `LoggingConfig.ApplicationLogLevel`), the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// `TRACE`
+    Trace,
+    /// `DEBUG`
+    Debug,
+    /// `INFO`
+    Info,
+    /// `WARN`
+    Warn,
+    /// `ERROR`
+    Error,
+    /// `FATAL`
+    Fatal,
+}
+
+impl LogLevel {
+    /// As AWS writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
 }
 
 /// What becomes of a server whose kernel cannot give the whole sandbox.

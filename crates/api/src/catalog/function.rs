@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use hikigane_model::LogFormat;
+use hikigane_model::{LogFormat, LogLevel};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -180,9 +180,9 @@ pub struct Logging {
     /// Text or JSON.
     pub format: LogFormat,
     /// `ApplicationLogLevel`.
-    pub application_level: Option<String>,
+    pub application_level: Option<LogLevel>,
     /// `SystemLogLevel`.
-    pub system_level: Option<String>,
+    pub system_level: Option<LogLevel>,
     /// `LogGroup`.
     pub group: String,
 }

@@ -143,8 +143,8 @@ impl Configuration<'_> {
         let mut answer = json!({"LogFormat": logging.format, "LogGroup": logging.group});
         if let Some(answer) = answer.as_object_mut() {
             for (member, level) in [
-                ("ApplicationLogLevel", &logging.application_level),
-                ("SystemLogLevel", &logging.system_level),
+                ("ApplicationLogLevel", logging.application_level),
+                ("SystemLogLevel", logging.system_level),
             ] {
                 if let Some(level) = level {
                     answer.insert(member.into(), level.as_str().into());

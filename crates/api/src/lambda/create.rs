@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hikigane_model::{FunctionName, LogFormat, Qualifier, limits};
+use hikigane_model::{FunctionName, LogFormat, LogLevel, Qualifier, limits};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,8 +69,8 @@ struct DeadLetter {
 #[serde(rename_all = "PascalCase", default)]
 struct LoggingConfig {
     log_format: Option<LogFormat>,
-    application_log_level: Option<String>,
-    system_log_level: Option<String>,
+    application_log_level: Option<LogLevel>,
+    system_log_level: Option<LogLevel>,
     log_group: Option<String>,
 }
 
@@ -228,9 +228,9 @@ impl LoggingConfig {
         set(&mut logging.format, self.log_format);
         set(&mut logging.group, self.log_group);
         if logging.format == LogFormat::JSON {
-            let level = |set: Option<String>, old: Option<String>| set.or(old).or(Some("INFO".to_owned()));
-            logging.application_level = level(self.application_log_level, logging.application_level.take());
-            logging.system_level = level(self.system_log_level, logging.system_level.take());
+            let level = |set: Option<LogLevel>, old: Option<LogLevel>| set.or(old).or(Some(LogLevel::Info));
+            logging.application_level = level(self.application_log_level, logging.application_level);
+            logging.system_level = level(self.system_log_level, logging.system_level);
         } else {
             (logging.application_level, logging.system_level) = (None, None);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
-use hikigane_model::{FunctionConfig, FunctionName, FunctionUrl, Qualifier};
+use hikigane_model::{FunctionConfig, FunctionName, FunctionUrl, LogFormat, LogLevel, Qualifier};
 use hikigane_router::EnvironmentSpec;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -112,6 +112,10 @@ fn row(declared: &Declared) -> Function {
         ..blank(&config.name)
     };
     latest.logging.format = config.log_format;
+    if config.log_format == LogFormat::JSON {
+        latest.logging.application_level = config.log_level.or(Some(LogLevel::Info));
+        latest.logging.system_level = Some(LogLevel::Info);
+    }
     Function {
         latest,
         last_version: 0,

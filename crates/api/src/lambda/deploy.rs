@@ -114,6 +114,7 @@ impl Lambda {
             provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: version.logging.format,
+            log_level: version.logging.application_level,
         }
     }
 

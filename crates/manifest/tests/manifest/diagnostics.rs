@@ -267,6 +267,12 @@ fn functions() {
         "#,
     );
     check_function(
+        "logLevel: debug\nlogFormat: text\n",
+        r#"
+            4:15 error [debug] text lines have no least level -> add `logFormat: json`: AWS Lambda leaves lines out by their level in that format only
+        "#,
+    );
+    check_function(
         "timeout: 1.5\nmemory: true\nreservedConcurrency: 1.5\nlogFormat: 5\ndescription: 5\nhandler:\n",
         r#"
             4:14 error [1.5] `1.5` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`

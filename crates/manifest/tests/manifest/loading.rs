@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hikigane_manifest::{Loaded, load};
-use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat};
+use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat, LogLevel};
 use hikigane_trigger::Resource;
 use serde_json::json;
 
@@ -90,6 +90,7 @@ fn every_key() {
             ..AsyncConfig::default()
         },
         log_format: LogFormat::JSON,
+        log_level: Some(LogLevel::Debug),
     };
     assert_eq!(*ingest, expected);
 
@@ -114,6 +115,7 @@ fn every_key() {
         provisioned_concurrency: None,
         asynchronous: AsyncConfig::default(),
         log_format: LogFormat::Text,
+        log_level: None,
     };
     assert_eq!(*report, expected);
 
