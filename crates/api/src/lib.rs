@@ -6,6 +6,7 @@ mod error;
 mod guard;
 mod invoke;
 mod name;
+pub mod signing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
