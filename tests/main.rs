@@ -23,6 +23,7 @@ mod packages;
 mod refusals;
 mod resolution;
 mod scratch;
+mod signing;
 mod smoke;
 mod streaming;
 mod tls;
