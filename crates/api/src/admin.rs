@@ -34,6 +34,8 @@ pub mod paths {
     pub const REDRIVE: &str = "/_hikigane/dlq/redrive";
     /// `POST`: deletes dead letters.
     pub const PURGE: &str = "/_hikigane/dlq/purge";
+    /// `GET`, with the package's hash after it, in the URL-safe alphabet of base64: an uploaded zip as it came.
+    pub const PACKAGES: &str = "/_hikigane/packages";
     /// `POST`, in test mode: moves the virtual clock.
     pub const CLOCK: &str = "/_hikigane/clock";
 }
@@ -53,6 +55,7 @@ pub(crate) fn routes() -> Routes<Endpoint> {
         .route(paths::REDRIVE, post(redrive))
         .route(paths::PURGE, post(purge))
         .route(paths::CLOCK, post(clock))
+        .route("/_hikigane/packages/{package}", get(package))
 }
 
 async fn status(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiError> {
@@ -60,7 +63,7 @@ async fn status(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiErro
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "time": router.clock().now(),
-        "functions": router.routes().functions().len(),
+        "functions": router.routes().functions(),
         "queued": router.queue().depth().await.map_err(unavailable)?,
         "runsNotRecorded": router.history().dropped(),
     })))
@@ -295,6 +298,14 @@ async fn purge(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Re
         .await
         .map_err(unavailable)?;
     Ok(Json(json!({"purged": count})))
+}
+
+/// A package's zip, in pieces: it may be large.
+async fn package(State(endpoint): State<Endpoint>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let missing = || not_found("there is no such package".into());
+    let file = endpoint.lambda.zip(name).await.ok_or_else(missing)?;
+    let body = Body::from_stream(tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file)));
+    Ok(([(header::CONTENT_TYPE, "application/zip")], body).into_response())
 }
 
 #[derive(Debug, Deserialize)]

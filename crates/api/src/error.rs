@@ -3,7 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hikigane_model::RequestId;
-use hikigane_router::InvokeError;
+use hikigane_router::{InvokeError, Refusal};
 use serde_json::{Map, Value};
 
 /// The header that carries an error's code.
@@ -12,7 +12,8 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// An error answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
 pub struct ApiError {
     status: u16,
     code: &'static str,
@@ -31,18 +32,49 @@ impl ApiError {
         }
     }
 
+    /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(400, "InvalidParameterValueException", message)
+    }
+
+    /// Something that is not there: 404 `ResourceNotFoundException`.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(404, "ResourceNotFoundException", message)
+    }
+
+    /// Something that is in the way of what is there: 409 `ResourceConflictException`.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(409, "ResourceConflictException", message)
+    }
+
     /// The body. `Message` or `message` and the presence of `Type` differ by code (AWS's API model; answers recorded from AWS).
     fn body(&self) -> Value {
         let mut body = Map::new();
         if let Some(reason) = self.reason {
             body.insert("Reason".into(), reason.into());
         }
-        if self.code != "ValidationException" {
+        // AWS's front end leaves it out, its services put it in (recorded).
+        let from_front_end = matches!(
+            self.code,
+            "ValidationException"
+                | "SerializationException"
+                | "RequestEntityTooLargeException"
+                | "UnknownOperationException"
+        );
+        if !from_front_end {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
             self.code,
-            "ResourceNotFoundException" | "ServiceException" | "AccessDeniedException"
+            "ResourceNotFoundException"
+                | "ServiceException"
+                | "AccessDeniedException"
+                | "CodeSigningConfigNotFoundException"
+                | "CodeVerificationFailedException"
+                | "InvalidCodeSignatureException"
+                | "RecursiveInvocationException"
+                | "InvalidRuntimeException"
+                | "SerializationException"
         );
         body.insert(
             if upper { "Message" } else { "message" }.into(),
@@ -69,7 +101,9 @@ impl From<InvokeError> for ApiError {
     fn from(error: InvokeError) -> Self {
         let message = error.to_string();
         match error {
-            InvokeError::NotFound(_) => Self::new(404, "ResourceNotFoundException", message),
+            InvokeError::NotFound(_) => Self::not_found(message),
+            InvokeError::Refused(Refusal::State(_)) => Self::conflict(message),
+            InvokeError::Refused(Refusal::Runtime(_)) => Self::new(502, "InvalidRuntimeException", message),
             InvokeError::TooLarge { .. } => Self::new(413, "RequestTooLargeException", message),
             InvokeError::Throttled(reason) => Self {
                 reason: Some(reason.as_str()),

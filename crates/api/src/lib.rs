@@ -1,39 +1,42 @@
 //! The endpoint: AWS Lambda's API for real clients, and the admin API for the command line.
 
 mod admin;
-mod configuration;
+mod catalog;
 mod error;
 mod guard;
 mod invoke;
+mod lambda;
 mod name;
+mod shapes;
 pub mod signing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router as Routes;
-use axum::routing::{get, post};
+use axum::routing::post;
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
+pub use lambda::{Declared, Lambda, LambdaParts};
 
 /// What the endpoint answers from.
 #[derive(Clone)]
 pub struct Endpoint {
     pub(crate) router: Arc<Router>,
-    pub(crate) packages: configuration::Packages,
+    pub(crate) lambda: Arc<Lambda>,
     /// Set in test mode: the clock may be moved from outside.
     pub(crate) test_mode: bool,
 }
 
 impl Endpoint {
-    /// An endpoint over `router`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
-    pub fn new(router: Arc<Router>, test_mode: bool) -> Self {
+    /// An endpoint over `router` and `lambda`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
+    pub fn new(router: Arc<Router>, lambda: Arc<Lambda>, test_mode: bool) -> Self {
         Self {
             router,
-            packages: configuration::Packages::default(),
+            lambda,
             test_mode,
         }
     }
@@ -53,16 +56,9 @@ impl Endpoint {
 
     fn routes(self, address: SocketAddr) -> Routes {
         Routes::new()
-            .route("/2015-03-31/functions", get(configuration::list_functions))
-            .route("/2015-03-31/functions/", get(configuration::list_functions))
-            .route("/2015-03-31/functions/{function}", get(configuration::get_function))
-            .route(
-                "/2015-03-31/functions/{function}/configuration",
-                get(configuration::get_function_configuration),
-            )
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
             .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
-            .fallback(error::unknown_operation)
+            .fallback(lambda::serve)
             .method_not_allowed_fallback(error::unknown_operation)
             .layer(axum::middleware::from_fn_with_state(
                 guard::Guard::new(address),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hikigane_api::Endpoint;
+use hikigane_api::{Declared, Endpoint, Lambda, LambdaParts};
 use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
@@ -37,6 +37,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// A server whose parts are open: ports bound, directories looked at, events of earlier runs read. It does nothing yet.
 pub struct Server {
     router: Arc<Router>,
+    lambda: Arc<Lambda>,
     store: Arc<SqliteStore>,
     gate: Arc<Gate>,
     sources: Vec<(&'static str, Box<dyn Source>)>,
@@ -75,18 +76,19 @@ impl Server {
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;
-        let executor = executor(tmp.clone(), Some(address), SPARES, mode)?;
-        let objects = Objects::open(data)?;
-        let mut specs = Vec::new();
+        let executor = Arc::new(executor(tmp.clone(), Some(address), SPARES, mode)?);
+        let objects = Arc::new(Objects::open(data)?);
+        let mut declared = Vec::new();
         for config in loaded.manifest.functions {
-            specs.push(Arc::new(EnvironmentSpec {
-                config: Arc::new(unpacked(config, &objects)?),
-                version: Qualifier::Latest,
-                revision: 1,
-            }));
+            declared.push(Declared {
+                source: config.code.clone(),
+                spec: Arc::new(EnvironmentSpec {
+                    config: Arc::new(unpacked(config, &objects)?),
+                    version: Qualifier::Latest,
+                    revision: 1,
+                }),
+            });
         }
-        objects.collect()?;
-        executor.keep_code_of(&specs);
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
         let bindings = bindings.map(|binding| Binding {
             id: binding.id,
@@ -95,14 +97,31 @@ impl Server {
             filter: binding.filter,
         });
         let router = Router::new(RouterParts {
-            routes: Routes::new(specs, bindings),
-            pool: Pool::new(Arc::new(executor), IDLE, MAX_IDLE),
+            routes: Routes::new(bindings),
+            pool: Pool::new(executor.clone(), IDLE, MAX_IDLE),
             queue: store.clone(),
             state: store.clone(),
             history: store.clone(),
             clock: clock.clone(),
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
         });
+        let lambda = Lambda::open(LambdaParts {
+            documents: store.clone(),
+            objects: objects.clone(),
+            router: router.clone(),
+            declared,
+            allow: loaded.manifest.allow,
+            address,
+            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+        })
+        .await?;
+        for name in lambda.shadowed() {
+            eprintln!(
+                "warning: the function {name} of the manifest hides one of the same name that was created through the API"
+            );
+        }
+        objects.collect()?;
+        executor.keep_code_of(lambda.versions().into_iter());
         let gate = Arc::new(Gate(router.clone()));
         let mut sources = loaded.sources;
         let mut announcements = Vec::new();
@@ -111,6 +130,7 @@ impl Server {
         }
         Ok(Self {
             router,
+            lambda,
             store,
             gate,
             sources,
@@ -129,7 +149,8 @@ impl Server {
         let endpoint_end = CancellationToken::new();
         let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
-        let endpoint = Endpoint::new(self.router.clone(), self.test_mode).serve(self.listener, endpoint_end.clone());
+        let endpoint =
+            Endpoint::new(self.router.clone(), self.lambda, self.test_mode).serve(self.listener, endpoint_end.clone());
         let mut endpoint = tokio::spawn(endpoint);
         let mut sources = JoinSet::new();
         for (kind, source) in self.sources {

@@ -3,7 +3,7 @@
 //! Workers are forked from a zygote: the same binary, started with a hidden command and an empty environment. A worker comes up generic
 //! (V8 started, isolate made) and waits; one frame makes it the environment of one function. Workers that wait are kept in stock, so that a cold start is only the loading of code.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hikigane_model::{CrashReason, Outcome, limits};
+use hikigane_model::{CrashReason, FunctionName, Outcome, Qualifier, limits};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -79,9 +79,11 @@ impl ProcessExecutor {
         Ok(Self { shared })
     }
 
-    /// Removes what was compiled of functions that are not among these.
-    pub fn keep_code_of(&self, specs: &[Arc<EnvironmentSpec>]) {
-        let kept: Vec<PathBuf> = specs.iter().map(|spec| self.shared.code_cache_of(spec)).collect();
+    /// Removes what was compiled of versions of functions that are not among these.
+    pub fn keep_code_of(&self, versions: impl Iterator<Item = (FunctionName, Qualifier)>) {
+        let kept: HashSet<PathBuf> = versions
+            .map(|(name, version)| self.shared.code_cache_of(&name, &version))
+            .collect();
         for entry in std::fs::read_dir(self.shared.code_caches())
             .into_iter()
             .flatten()
@@ -185,13 +187,12 @@ impl Shared {
 
     /// The directory of a function's compiled code, made if it is not there. What is in it knows which source and which V8 it is of.
     fn code_cache(&self, spec: &EnvironmentSpec) -> Option<PathBuf> {
-        let directory = self.code_cache_of(spec);
+        let directory = self.code_cache_of(&spec.config.name, &spec.version);
         std::fs::create_dir_all(&directory).ok().map(|()| directory)
     }
 
-    fn code_cache_of(&self, spec: &EnvironmentSpec) -> PathBuf {
-        self.code_caches()
-            .join(format!("{}-{}", spec.config.name, spec.version))
+    fn code_cache_of(&self, name: &FunctionName, version: &Qualifier) -> PathBuf {
+        self.code_caches().join(format!("{name}-{version}"))
     }
 
     fn code_caches(&self) -> PathBuf {

@@ -179,6 +179,17 @@ fn check_runtime(runtime: &Spanned<String>, problems: &mut Problems) {
     }
 }
 
+/// What functions may reach that are deployed while the server runs: what the defaults say, or else all of the network, as on AWS.
+pub(crate) fn allow_others(defaults: &Defaults, base: &Path) -> model::Allow {
+    match defaults.allow.value() {
+        Some(allow) => Allow::merge(None, Some(allow), base),
+        None => model::Allow {
+            net: vec!["*".to_owned()],
+            ..model::Allow::default()
+        },
+    }
+}
+
 fn retries(section: &Asynchronous) -> model::AsyncConfig {
     let default = model::AsyncConfig::default();
     model::AsyncConfig {

@@ -30,7 +30,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
+use hikigane_model::{Allow, BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
@@ -92,6 +92,8 @@ pub struct Manifest {
     pub timezone: Option<String>,
     /// Whether the whole sandbox is demanded.
     pub sandbox: SandboxMode,
+    /// What the sandbox opens to functions that are not in the file: `defaults.allow`, or else the network, as on AWS.
+    pub allow: Allow,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
     /// The events of all functions, in the order of the file; disabled ones too.
@@ -264,9 +266,10 @@ fn assemble(
         Manifest {
             path,
             service,
-            base,
             timezone,
             sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
+            allow: function::allow_others(defaults, &base),
+            base,
             functions,
             bindings,
         },

@@ -9,29 +9,6 @@ use crate::document::Variable;
 use crate::section::{Named, Setting};
 use crate::suggestion::quote;
 
-/// Names that Lambda sets itself (AWS Lambda developer guide, "Defined runtime environment variables"), and those that
-/// its runtime interface client takes from the environment.
-const RESERVED: &[&str] = &[
-    "_HANDLER",
-    "_X_AMZN_TRACE_ID",
-    "AWS_ACCESS_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_DEFAULT_REGION",
-    "AWS_EXECUTION_ENV",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-    "AWS_LAMBDA_INITIALIZATION_TYPE",
-    "AWS_LAMBDA_LOG_GROUP_NAME",
-    "AWS_LAMBDA_LOG_STREAM_NAME",
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_REGION",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "LAMBDA_RUNTIME_DIR",
-    "LAMBDA_TASK_ROOT",
-];
-
 /// The defaults' variables and the function's own, which win.
 pub(crate) fn merge(
     own: &Setting<Named<Variable>>,
@@ -71,7 +48,7 @@ pub(crate) fn merge(
 pub(crate) fn check_names(env: &Named<Variable>, problems: &mut Problems) {
     for (name, _) in &env.0 {
         let text = name.value.as_str();
-        if RESERVED.contains(&text) {
+        if hikigane_model::is_reserved_variable(text) {
             problems
                 .error(
                     name.span,

@@ -114,3 +114,29 @@ pub fn runtime_family(runtime: &str) -> RuntimeFamily {
         .and_then(|number| number.parse().ok())
         .map_or(RuntimeFamily::Other, RuntimeFamily::Node)
 }
+
+/// Whether functions cannot set this environment variable: Lambda sets it itself (AWS Lambda developer guide, "Defined runtime environment
+/// variables"), or its runtime interface client takes it away.
+pub fn is_reserved_variable(name: &str) -> bool {
+    const RESERVED: &[&str] = &[
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    ];
+    RESERVED.contains(&name)
+}

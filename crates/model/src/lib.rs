@@ -10,7 +10,9 @@ pub mod limits;
 mod names;
 
 pub use event::{Event, InvokeMode, StateWrite};
-pub use function::{Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, runtime_family};
+pub use function::{
+    Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, is_reserved_variable, runtime_family,
+};
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
     ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,

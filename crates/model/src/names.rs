@@ -180,6 +180,13 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A number from 0 up to but without 1, always the same for the same id and evenly spread over random ones: from its first 32 bits, which
+    /// are random in a version 4 UUID (RFC 9562). 0 for a text that does not start like one.
+    pub fn fraction(&self) -> f64 {
+        let bits = self.0.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        f64::from(bits.unwrap_or_default()) / 4_294_967_296.0
+    }
 }
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

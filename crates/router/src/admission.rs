@@ -12,8 +12,7 @@ use tokio::sync::Notify;
 /// (AWS documentation, "Configuring reserved concurrency for a function").
 pub struct Admission {
     state: Mutex<State>,
-    unreserved: u32,
-    reserved: HashMap<FunctionName, u32>,
+    account: u32,
     /// Told when an invocation ends that somebody waits for.
     freed: Arc<Notify>,
 }
@@ -22,6 +21,9 @@ pub struct Admission {
 struct State {
     /// Whether [`Admission::room`] found functions that were full, since `freed` was told last.
     wanted: bool,
+    reserved: HashMap<FunctionName, u32>,
+    /// What functions without reservation share.
+    unreserved: u32,
     running: HashMap<FunctionName, u32>,
     unreserved_running: u32,
 }
@@ -39,32 +41,45 @@ pub struct Room {
 pub struct Permit {
     admission: Arc<Admission>,
     function: FunctionName,
+    /// It counts against what is not reserved. Reservations may change while it runs.
+    unreserved: bool,
 }
 
 impl Admission {
-    /// `account` invocations at once in all; `reserved` per function. `freed` is told when one ends after
-    /// [`Admission::room`] had found a function full.
-    pub fn new(account: u32, reserved: HashMap<FunctionName, u32>, freed: Arc<Notify>) -> Arc<Self> {
-        let unreserved = account.saturating_sub(reserved.values().sum());
+    /// `account` invocations at once in all. `freed` is told when one ends after [`Admission::room`] had found a function full.
+    pub fn new(account: u32, freed: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::default(),
-            unreserved,
-            reserved,
+            state: Mutex::new(State {
+                unreserved: account,
+                ..State::default()
+            }),
+            account,
             freed,
         })
+    }
+
+    /// Sets `reserved` of the account's concurrency aside for `function`, or nothing any more.
+    pub fn reserve(&self, function: &FunctionName, reserved: Option<u32>) {
+        let mut state = self.lock();
+        match reserved {
+            Some(reserved) => drop(state.reserved.insert(function.clone(), reserved)),
+            None => drop(state.reserved.remove(function)),
+        }
+        state.unreserved = self.account.saturating_sub(state.reserved.values().sum());
     }
 
     /// Takes the right to run one invocation of `function` now.
     pub fn try_acquire(self: &Arc<Self>, function: &FunctionName) -> Result<Permit, ThrottleReason> {
         let mut state = self.lock();
-        match self.reserved.get(function) {
+        let unreserved = !state.reserved.contains_key(function);
+        match state.reserved.get(function) {
             Some(&limit) => {
                 if state.running.get(function).copied().unwrap_or_default() >= limit {
                     return Err(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded);
                 }
             }
             None => {
-                if state.unreserved_running >= self.unreserved {
+                if state.unreserved_running >= state.unreserved {
                     return Err(ThrottleReason::ConcurrentInvocationLimitExceeded);
                 }
                 state.unreserved_running += 1;
@@ -79,6 +94,7 @@ impl Admission {
         Ok(Permit {
             admission: self.clone(),
             function: function.clone(),
+            unreserved,
         })
     }
 
@@ -94,7 +110,7 @@ impl Admission {
             full: Vec::new(),
             events: limit,
         };
-        let idle = self
+        let idle = state
             .reserved
             .keys()
             .filter(|function| !state.running.contains_key(*function))
@@ -105,13 +121,13 @@ impl Admission {
             .map(|(function, running)| (function, *running))
             .chain(idle)
         {
-            let left = match self.reserved.get(function) {
+            let left = match state.reserved.get(function) {
                 // Switched off: its events are taken, to be buried at once.
                 Some(0) => continue,
                 Some(&reserved) => reserved.saturating_sub(running),
                 None => limit
                     .saturating_sub(running)
-                    .min(self.unreserved.saturating_sub(state.unreserved_running)),
+                    .min(state.unreserved.saturating_sub(state.unreserved_running)),
             };
             match left {
                 0 => room.full.push(function.clone()),
@@ -124,7 +140,7 @@ impl Admission {
 
     /// What is set aside for `function`.
     pub fn reserved(&self, function: &FunctionName) -> Option<u32> {
-        self.reserved.get(function).copied()
+        self.lock().reserved.get(function).copied()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -139,7 +155,7 @@ impl Drop for Permit {
             if let Some(running) = state.running.get_mut(&self.function) {
                 *running = running.saturating_sub(1);
             }
-            if !self.admission.reserved.contains_key(&self.function) {
+            if self.unreserved {
                 state.unreserved_running = state.unreserved_running.saturating_sub(1);
             }
             std::mem::take(&mut state.wanted)
@@ -159,7 +175,9 @@ mod tests {
     fn reservations_are_guarantee_and_cap() {
         let name = |text| FunctionName::new(text).unwrap();
         let (kept, off, free) = (name("kept"), name("off"), name("free"));
-        let admission = Admission::new(5, HashMap::from([(kept.clone(), 2), (off.clone(), 0)]), Arc::default());
+        let admission = Admission::new(5, Arc::default());
+        admission.reserve(&kept, Some(2));
+        admission.reserve(&off, Some(0));
         let throttled = |function: &FunctionName| admission.try_acquire(function).err().map(ThrottleReason::as_str);
 
         let free_permits: Vec<_> = (0..3).map(|_| admission.try_acquire(&free).ok().unwrap()).collect();

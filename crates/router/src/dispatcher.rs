@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hikigane_model::{Invocation, InvokeMode, Outcome};
+use hikigane_model::{AsyncConfig, Invocation, InvokeMode, Outcome};
 use hikigane_store::{Lease, Settlement, StoreError};
 
 use crate::router::Order;
-use crate::{Router, retry};
+use crate::{Refusal, Router, Target, retry};
 
 /// Queued events of one function without reservation that run at once. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
@@ -49,15 +49,32 @@ impl Router {
     async fn start(self: Arc<Self>, lease: Lease) {
         let function = lease.event.function.clone();
         let now = self.clock.now();
-        let Some(spec) = self
+        let event = &lease.event;
+        let target = self
             .routes
-            .function(function.as_str(), Some(&lease.event.version))
-            .cloned()
-        else {
-            // The function is gone: what was accepted for it is kept where it can be looked at.
-            return self
-                .settle(&lease, retry::bury("FunctionNotFound", lease.attempts, None, now), None)
-                .await;
+            .resolve(function.as_str(), Some(&event.version), &event.request_id);
+        let spec = match target {
+            Some(Target::Ready(spec)) => spec,
+            Some(Target::Refused(Refusal::State(_))) if retry::too_old(&lease, &AsyncConfig::default(), now) => {
+                return self
+                    .settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None)
+                    .await;
+            }
+            // It may be ready soon.
+            Some(Target::Refused(Refusal::State(_))) => {
+                let settlement = Settlement::Retry {
+                    due: now + PAUSE,
+                    attempts: lease.attempts,
+                    throttles: lease.throttles + 1,
+                };
+                return self.settle(&lease, settlement, None).await;
+            }
+            // It is gone or does not run: what was accepted for it is kept where it can be looked at.
+            Some(Target::Refused(Refusal::Runtime(_))) | None => {
+                return self
+                    .settle(&lease, retry::bury("FunctionNotFound", lease.attempts, None, now), None)
+                    .await;
+            }
         };
         let config = &spec.config.asynchronous;
         if self.admission.reserved(&function) == Some(0) {

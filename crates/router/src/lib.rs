@@ -15,6 +15,6 @@ pub use admission::Admission;
 pub use ingress::Gate;
 pub use live::{LiveLogs, LogLine};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
-pub use routes::{Binding, Routes};
+pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
 
 pub use hikigane_executor::EnvironmentSpec;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Permit;
-use crate::{Admission, LiveLogs, Routes};
+use crate::{Admission, Deployed, LiveLogs, Refusal, Routes, Target};
 
 /// What a router is made of.
 pub struct RouterParts {
@@ -90,6 +90,9 @@ pub enum InvokeError {
     /// No such function, version or alias; with the ARN that was looked for.
     #[error("Function not found: {0}")]
     NotFound(String),
+    /// It is there, and cannot be invoked.
+    #[error("{}", refusal_text(.0))]
+    Refused(Refusal),
     /// The payload is over the limit.
     #[error("{size} byte payload is too large for the {mode} invocation type (limit {limit} bytes)")]
     TooLarge {
@@ -106,6 +109,18 @@ pub enum InvokeError {
     /// The event could not be stored, or no worker could be made.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// AWS's text for a state; for a runtime our own.
+fn refusal_text(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::State(state) => format!(
+            "The operation cannot be performed at this time. The function is currently in the following state: {state}"
+        ),
+        Refusal::Runtime(runtime) => {
+            format!("functions of runtime {runtime} can be deployed here and do not run: only nodejsNN.x does")
+        }
+    }
 }
 
 /// A run to be made: who asked for it, and what.
@@ -128,13 +143,7 @@ impl Router {
     /// A router that does not run queued events yet.
     pub fn new(parts: RouterParts) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
-        let reserved = parts
-            .routes
-            .functions()
-            .iter()
-            .filter_map(|spec| Some((spec.config.name.clone(), spec.config.reserved_concurrency?)))
-            .collect();
-        let admission = Admission::new(parts.account_concurrency, reserved, wake.clone());
+        let admission = Admission::new(parts.account_concurrency, wake.clone());
         Arc::new(Self {
             routes: parts.routes,
             pool: parts.pool,
@@ -153,6 +162,15 @@ impl Router {
     /// Functions and bindings.
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// Makes a function invocable as it is from now on, or takes it away.
+    pub fn deploy(&self, name: &FunctionName, function: Option<Deployed>) {
+        self.admission
+            .reserve(name, function.as_ref().and_then(|function| function.reserved));
+        self.routes.set(name, function);
+        // Events may wait for just this.
+        self.wake.notify_one();
     }
 
     /// The logs as they are written.
@@ -187,7 +205,7 @@ impl Router {
 
     /// Lambda's Invoke with `DryRun`: whether it could be invoked.
     pub fn dry_run(&self, request: &InvokeRequest) -> Result<(), InvokeError> {
-        self.find(request).map(drop)
+        self.find(request, &RequestId::random()).map(drop)
     }
 
     /// Lambda's Invoke with `Event`: queues it. Resolves when it is on disk.
@@ -205,7 +223,7 @@ impl Router {
         request: InvokeRequest,
         request_id: RequestId,
     ) -> Result<Invoked, InvokeError> {
-        let spec = self.find(&request)?.clone();
+        let spec = self.find(&request, &request_id)?;
         check_size(&request, limits::SYNC_PAYLOAD, "RequestResponse")?;
         if self.stopping.is_cancelled() {
             return Err(InvokeError::Unavailable("the server is stopping".into()));
@@ -254,7 +272,7 @@ impl Router {
         group: Option<String>,
         state: Vec<NamespacedWrite>,
     ) -> Result<(), InvokeError> {
-        let spec = self.find(&request)?;
+        let spec = self.find(&request, &request_id)?;
         check_size(&request, limits::ASYNC_PAYLOAD, "Event")?;
         let event = NewEvent {
             request_id,
@@ -277,18 +295,20 @@ impl Router {
         Ok(())
     }
 
-    fn find(&self, request: &InvokeRequest) -> Result<&Arc<EnvironmentSpec>, InvokeError> {
-        self.routes
-            .function(&request.function, request.qualifier.as_ref())
-            .ok_or_else(|| {
+    fn find(&self, request: &InvokeRequest, id: &RequestId) -> Result<Arc<EnvironmentSpec>, InvokeError> {
+        match self.routes.resolve(&request.function, request.qualifier.as_ref(), id) {
+            Some(Target::Ready(spec)) => Ok(spec),
+            Some(Target::Refused(refusal)) => Err(InvokeError::Refused(refusal)),
+            None => {
                 // AWS names `$LATEST` when no qualifier was given (recorded).
                 let qualifier = request.qualifier.clone().unwrap_or(Qualifier::Latest);
                 let arn = match FunctionName::new(&request.function) {
                     Ok(name) => function_arn(&name, Some(&qualifier)),
                     Err(_) => request.function.clone(),
                 };
-                InvokeError::NotFound(arn)
-            })
+                Err(InvokeError::NotFound(arn))
+            }
+        }
     }
 
     /// Makes one run: environment, log lines, and the entry for the history. An error is the machine's, not the function's.

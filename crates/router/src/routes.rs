@@ -1,16 +1,16 @@
-//! What the router knows of functions and bindings: an immutable picture.
+//! What the router knows of functions and bindings.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hikigane_executor::EnvironmentSpec;
-use hikigane_model::{BindingId, FunctionName, Qualifier};
+use hikigane_model::{BindingId, FunctionName, Qualifier, RequestId};
 use hikigane_pattern::Pattern;
 
-/// Functions and bindings.
+/// Functions and bindings. The bindings never change; functions come and go.
 #[derive(Debug, Default)]
 pub struct Routes {
-    functions: HashMap<FunctionName, Arc<EnvironmentSpec>>,
+    functions: RwLock<HashMap<FunctionName, Arc<Deployed>>>,
     bindings: HashMap<BindingId, Binding>,
 }
 
@@ -27,17 +27,51 @@ pub struct Binding {
     pub filter: Option<Pattern>,
 }
 
+/// A function as it can be invoked.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// `$LATEST`.
+    pub latest: Target,
+    /// Published versions by number.
+    pub versions: BTreeMap<u64, Target>,
+    /// Aliases by name.
+    pub aliases: BTreeMap<String, Split>,
+    /// Concurrency set aside for all of it, and its cap.
+    pub reserved: Option<u32>,
+}
+
+/// A version as it can be invoked.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// With this.
+    Ready(Arc<EnvironmentSpec>),
+    /// Not now, or not at all.
+    Refused(Refusal),
+}
+
+/// Why a version cannot be invoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is in another state than AWS's `Active`, named here.
+    State(&'static str),
+    /// Functions of this runtime do not run here.
+    Runtime(String),
+}
+
+/// Where an alias leads: to a version, and for a part of the invocations to another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// The version.
+    pub main: Qualifier,
+    /// Another version, and its share from 0 to 1.
+    pub other: Option<(Qualifier, f64)>,
+}
+
 impl Routes {
-    /// A picture of these functions and bindings.
-    pub fn new(
-        functions: impl IntoIterator<Item = Arc<EnvironmentSpec>>,
-        bindings: impl IntoIterator<Item = Binding>,
-    ) -> Self {
+    /// No functions yet, and these bindings.
+    pub fn new(bindings: impl IntoIterator<Item = Binding>) -> Self {
         Self {
-            functions: functions
-                .into_iter()
-                .map(|spec| (spec.config.name.clone(), spec))
-                .collect(),
+            functions: RwLock::default(),
             bindings: bindings
                 .into_iter()
                 .map(|binding| (binding.id.clone(), binding))
@@ -45,23 +79,85 @@ impl Routes {
         }
     }
 
-    /// The function at a version. There is only the unpublished one so far.
-    pub fn function(&self, name: &str, qualifier: Option<&Qualifier>) -> Option<&Arc<EnvironmentSpec>> {
+    /// The version that an invocation with this id runs; `None` when there is none of that name. An alias is resolved here and nowhere else: by the
+    /// id, so that every attempt finds the same.
+    pub fn resolve(&self, name: &str, qualifier: Option<&Qualifier>, id: &RequestId) -> Option<Target> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let function = functions.get(name)?;
         match qualifier {
-            None | Some(Qualifier::Latest) => self.functions.get(name),
-            Some(_) => None,
+            Some(Qualifier::Alias(alias)) => function.at(function.aliases.get(alias)?.choose(id)),
+            Some(qualifier) => function.at(qualifier),
+            None => Some(&function.latest),
+        }
+        .cloned()
+    }
+
+    pub(crate) fn set(&self, name: &FunctionName, function: Option<Deployed>) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        match function {
+            Some(function) => drop(functions.insert(name.clone(), Arc::new(function))),
+            None => drop(functions.remove(name)),
         }
     }
 
-    /// All functions, ordered by name.
-    pub fn functions(&self) -> Vec<&Arc<EnvironmentSpec>> {
-        let mut all: Vec<_> = self.functions.values().collect();
-        all.sort_by(|a, b| a.config.name.cmp(&b.config.name));
-        all
+    /// How many functions there are.
+    pub fn functions(&self) -> usize {
+        self.functions.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// A binding.
     pub fn binding(&self, id: &BindingId) -> Option<&Binding> {
         self.bindings.get(id)
+    }
+}
+
+impl Deployed {
+    /// A function that has nothing but its unpublished version.
+    pub fn unpublished(latest: Arc<EnvironmentSpec>) -> Self {
+        Self {
+            reserved: latest.config.reserved_concurrency,
+            latest: Target::Ready(latest),
+            versions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    fn at(&self, qualifier: &Qualifier) -> Option<&Target> {
+        match qualifier {
+            Qualifier::Latest => Some(&self.latest),
+            Qualifier::Version(number) => self.versions.get(number),
+            Qualifier::Alias(_) => None,
+        }
+    }
+}
+
+impl Split {
+    /// The version for an invocation. Ids are random, so their digits choose with the right odds.
+    fn choose(&self, id: &RequestId) -> &Qualifier {
+        match &self.other {
+            Some((other, share)) if id.fraction() < *share => other,
+            _ => &self.main,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn an_alias_splits_by_its_weights_and_the_same_for_each_attempt() {
+        let (main, other) = (Qualifier::Version(1), Qualifier::Version(2));
+        for (share, low, high) in [(0.0, 0, 0), (0.1, 800, 1200), (1.0, 10_000, 10_000)] {
+            let split = Split {
+                main: main.clone(),
+                other: Some((other.clone(), share)),
+            };
+            let ids: Vec<_> = (0..10_000).map(|_| RequestId::random()).collect();
+            let others = ids.iter().filter(|id| *split.choose(id) == other).count();
+            assert!((low..=high).contains(&others), "{share}: {others}");
+            assert!(ids.iter().all(|id| split.choose(id) == split.choose(id)));
+        }
     }
 }

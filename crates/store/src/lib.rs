@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_model::{BindingId, FunctionName, InvokeMode, Qualifier, RequestId, StateWrite};
 
-pub use objects::{Files, Objects};
+pub use objects::{Files, Objects, Package};
 pub use sqlite::SqliteStore;
 pub use unzip::PackageError;
 
@@ -303,4 +303,35 @@ pub trait History: Send + Sync {
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError>;
     /// One run.
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError>;
+}
+
+/// What was deployed: one JSON document for each function, version, layer version and so on. What a document holds is its writer's matter.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// All documents, ordered by kind and key.
+    async fn load(&self) -> Result<Vec<Document>, StoreError>;
+    /// Puts and deletes documents in one transaction; resolves after it is on disk.
+    async fn commit(&self, writes: Vec<DocumentWrite>) -> Result<(), StoreError>;
+}
+
+/// A document of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// What it describes: `function`, `version` and so on.
+    pub kind: String,
+    /// Its name among those of its kind.
+    pub key: String,
+    /// JSON.
+    pub body: String,
+}
+
+/// A change of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentWrite {
+    /// What it describes.
+    pub kind: String,
+    /// Its name among those of its kind.
+    pub key: String,
+    /// What it says from now on, JSON; `None` deletes it.
+    pub body: Option<String>,
 }

@@ -1,7 +1,8 @@
 //! Packages, unpacked once: `objects/<SHA-256>/` below the data directory.
 //!
 //! An object is made under another name, brought to the disk and then renamed, so that one that is there is whole. It never changes. The name
-//! of an unpacked zip is the hash of the zip; of merged layers, the hash of what is known of their files.
+//! of an unpacked zip is the hash of the zip; of merged layers, the hash of what is known of their files. An uploaded zip is kept beside what was
+//! unpacked from it, as `<SHA-256>.zip`.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -11,7 +12,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use hikigane_model::limits;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hikigane_model::{RequestId, limits};
 use sha2::{Digest, Sha256};
 
 use crate::unzip::{PackageError, unzip};
@@ -20,6 +23,15 @@ use crate::unzip::{PackageError, unzip};
 pub struct Objects {
     directory: PathBuf,
     used: Mutex<HashSet<OsString>>,
+}
+
+/// An uploaded zip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its SHA-256, base64, as AWS shows it. It names the package.
+    pub sha256: String,
+    /// Its bytes.
+    pub size: u64,
 }
 
 /// A function's code and layers, ready to be mounted.
@@ -61,6 +73,68 @@ impl Objects {
             ),
         };
         Ok(Files { code, layers: merged })
+    }
+
+    /// Keeps an uploaded zip, and unpacks it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it. Nothing is kept then.
+    pub fn put(&self, zip: &[u8]) -> Result<Package, PackageError> {
+        let digest = Sha256::digest(zip);
+        let package = Package {
+            sha256: BASE64_STANDARD.encode(digest),
+            size: zip.len() as u64,
+        };
+        let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let kept = self.make::<PackageError>(&format!("{name}.zip"), |target| {
+            fs::remove_dir(target)?;
+            Ok(fs::write(target, zip)?)
+        })?;
+        let unpacked = self.make(&name, |target| {
+            unzip(&mut File::open(&kept)?, target, limits::UNZIPPED).map(drop)
+        });
+        if unpacked.is_err() {
+            let _ = remove(&kept);
+        }
+        unpacked?;
+        Ok(package)
+    }
+
+    /// Where the files of an uploaded package are. It is in use from now on.
+    pub fn package(&self, sha256: &str) -> PathBuf {
+        let name = named(sha256);
+        self.mark(&name);
+        self.mark(&format!("{name}.zip"));
+        self.directory.join(name)
+    }
+
+    /// An uploaded package as it came.
+    pub fn zip(&self, sha256: &str) -> io::Result<File> {
+        File::open(self.directory.join(format!("{}.zip", named(sha256))))
+    }
+
+    /// All of these uploaded packages in one directory; of the same path, a later one's file is there. `None` when there are none.
+    pub fn layers(&self, packages: &[String]) -> io::Result<Option<PathBuf>> {
+        let directories: Vec<PathBuf> = packages.iter().map(|sha256| self.package(sha256)).collect();
+        match directories.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            several => {
+                let name = hex(Sha256::new().chain_update(packages.join("/")));
+                self.make(&name, |target| {
+                    several.iter().try_for_each(|layer| merge(layer, target))
+                })
+                .map(Some)
+            }
+        }
+    }
+
+    fn mark(&self, name: &str) {
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.into());
     }
 
     /// Removes the objects that no call of [`Objects::files`] gave out, and what a server that was killed left half made.
@@ -115,16 +189,13 @@ impl Objects {
     /// The object of this name, made by `fill` when it is not there.
     fn make<E: From<io::Error>>(&self, name: &str, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<PathBuf, E> {
         let object = self.directory.join(name);
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.into());
+        self.mark(name);
         if object.exists() {
             return Ok(object);
         }
-        let half = self.directory.join(format!("{name}.part"));
-        let made = remove(&half)
-            .and_then(|()| fs::create_dir(&half))
+        // Another may make the same at this moment.
+        let half = self.directory.join(format!("{name}.{}.part", RequestId::random()));
+        let made = fs::create_dir(&half)
             .map_err(E::from)
             .and_then(|()| fill(&half))
             .and_then(|()| self.keep(&half, &object).map_err(E::from));
@@ -139,9 +210,19 @@ impl Objects {
         close(half)?;
         let directory = File::open(&self.directory)?;
         rustix::fs::syncfs(&directory)?;
-        fs::rename(half, object)?;
+        match fs::rename(half, object) {
+            // It was made meanwhile: the same, since its name says what is in it.
+            Err(_) if object.exists() => remove(half)?,
+            renamed => renamed?,
+        }
         directory.sync_all()
     }
+}
+
+/// The name of a package's object: its hash, in hexadecimal digits.
+fn named(sha256: &str) -> String {
+    let digest = BASE64_STANDARD.decode(sha256).unwrap_or_default();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes of all files; stops when they are more than `most`. Links are not followed.

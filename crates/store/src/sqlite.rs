@@ -3,6 +3,7 @@
 //! One thread writes. It commits what callers hand it in groups, and answers them after the fsync. Reads have connections
 //! of their own and see what is committed.
 
+mod catalog;
 mod data_dir;
 mod dead_letters;
 mod event_row;
@@ -33,8 +34,8 @@ use self::leases::Leases;
 use self::readers::Readers;
 use self::writer::{Answer, Failure, Status, Tx, Work, Writer, ended};
 use crate::{
-    DeadLetter, EventQueue, History, Lease, NamespacedWrite, NewEvent, RecordedRun, Run, RunFilter, Settlement, State,
-    StoreError,
+    Catalog, DeadLetter, Document, DocumentWrite, EventQueue, History, Lease, NamespacedWrite, NewEvent, RecordedRun,
+    Run, RunFilter, Settlement, State, StoreError,
 };
 
 /// How long a dropped store waits for its writer; a disk that hangs must not hang the program.
@@ -231,5 +232,16 @@ impl History for SqliteStore {
 
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError> {
         self.readers.read(move |sql| history::one(sql, id)).await
+    }
+}
+
+#[async_trait]
+impl Catalog for SqliteStore {
+    async fn load(&self) -> Result<Vec<Document>, StoreError> {
+        self.readers.read(catalog::load).await
+    }
+
+    async fn commit(&self, writes: Vec<DocumentWrite>) -> Result<(), StoreError> {
+        self.transact(move |tx| Ok(catalog::write(tx.sql, &writes)?)).await
     }
 }

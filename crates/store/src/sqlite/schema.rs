@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::StoreError;
 
 /// Step `n` (from 0) leads from schema version `n` to `n + 1`. A released step never changes.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Times are microseconds since 1970, UTC. `blocked`: an earlier event of the same group is still here. The payload comes
 /// last, so that the other columns are read without it.
@@ -52,6 +52,14 @@ const VERSION_1: &str = "
 
     CREATE TABLE process (starts INTEGER NOT NULL) STRICT;
     INSERT INTO process VALUES (0);
+";
+
+/// The catalog: JSON documents.
+const VERSION_2: &str = "
+    CREATE TABLE catalog (
+        kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// How long a statement waits for another program, say the `sqlite3` shell, that holds the database.

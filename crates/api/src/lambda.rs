@@ -1,0 +1,137 @@
+//! AWS Lambda's control plane: every operation but those that invoke.
+//!
+//! An operation is a function from [`Input`] to the JSON of its answer, in a file by subject. It reads [`Catalog::state`], checks the rules
+//! of the business, and makes its change through [`Lambda::change`], which also tells the router what can be invoked from then on.
+
+mod answer;
+mod code;
+mod create;
+mod declared;
+mod deploy;
+mod function;
+mod operations;
+mod page;
+mod rules;
+mod update;
+mod versions;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use hikigane_model::{Allow, FunctionName, Qualifier};
+use hikigane_router::Router;
+use hikigane_store::{Catalog as Documents, Objects, StoreError};
+
+pub use declared::Declared;
+pub(crate) use operations::serve;
+
+use crate::catalog::{Catalog, Changed, Function, Phase, State};
+use crate::error::ApiError;
+use crate::shapes::Input;
+
+/// What the control plane is made of.
+pub struct LambdaParts {
+    /// Where the catalog is kept.
+    pub documents: Arc<dyn Documents>,
+    /// Where code is kept.
+    pub objects: Arc<Objects>,
+    /// Runs functions.
+    pub router: Arc<Router>,
+    /// The functions of the manifest.
+    pub declared: Vec<Declared>,
+    /// What the sandbox opens to functions that are created through the API.
+    pub allow: Allow,
+    /// Where the endpoint listens.
+    pub address: SocketAddr,
+    /// Invocations that may run at once in all.
+    pub account_concurrency: u32,
+}
+
+/// The control plane of one server.
+pub struct Lambda {
+    catalog: Catalog,
+    shadowed: Vec<FunctionName>,
+    objects: Arc<Objects>,
+    router: Arc<Router>,
+    declared: declared::Functions,
+    allow: Allow,
+    address: SocketAddr,
+    account_concurrency: u32,
+}
+
+impl Lambda {
+    /// Reads the catalog, adds the functions of the manifest, and makes all of them invocable. Changes that were under way when the server ended
+    /// are brought to their end.
+    ///
+    /// # Errors
+    ///
+    /// A catalog that cannot be read.
+    pub async fn open(parts: LambdaParts) -> Result<Arc<Self>, StoreError> {
+        let declared = declared::Functions::new(parts.declared);
+        let (catalog, shadowed) = Catalog::open(parts.documents, declared.rows()).await?;
+        let lambda = Arc::new(Self {
+            catalog,
+            shadowed,
+            objects: parts.objects,
+            router: parts.router,
+            declared,
+            allow: parts.allow,
+            address: parts.address,
+            account_concurrency: parts.account_concurrency,
+        });
+        lambda.publish(&Changed {
+            before: Arc::default(),
+            after: lambda.catalog.state(),
+        });
+        lambda.resume();
+        Ok(lambda)
+    }
+
+    /// The functions that are both declared in the manifest and kept from an earlier `CreateFunction`: the manifest's run.
+    pub fn shadowed(&self) -> &[FunctionName] {
+        &self.shadowed
+    }
+
+    /// Every version of every function.
+    pub fn versions(&self) -> Vec<(FunctionName, Qualifier)> {
+        let state = self.catalog.state();
+        let names = state
+            .functions
+            .iter()
+            .filter_map(|(name, _)| FunctionName::new(name).ok());
+        let versions = |name: FunctionName| {
+            let numbers = state.versions_of(&name).map(|(number, _)| Qualifier::Version(number));
+            let all: Vec<_> = std::iter::once(Qualifier::Latest).chain(numbers).collect();
+            all.into_iter().map(move |version| (name.clone(), version))
+        };
+        names.flat_map(versions).collect()
+    }
+
+    /// Makes one change of the catalog and of what can be invoked.
+    async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        self.catalog.change(work, |changed| self.publish(changed)).await
+    }
+
+    /// Changes one function. It must be there, and not be the manifest's.
+    async fn change_function<T>(
+        &self,
+        name: &FunctionName,
+        work: impl FnOnce(&mut Function) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.change(|state| work(rules::modifiable(state, name)?)).await
+    }
+
+    /// A function that is there.
+    fn existing(&self, name: &FunctionName) -> Result<Arc<Function>, ApiError> {
+        let state = self.catalog.state();
+        state
+            .function(name)
+            .cloned()
+            .ok_or_else(|| rules::no_function(name, None))
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.router.clock().now()
+    }
+}

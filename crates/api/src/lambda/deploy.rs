@@ -1,0 +1,168 @@
+//! From the catalog to what can be invoked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hikigane_model::{AsyncConfig, FunctionConfig, FunctionName, Qualifier, RequestId, RuntimeFamily, runtime_family};
+use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Target};
+
+use super::{Changed, Function, Lambda, Phase, State};
+use crate::catalog::{LastUpdate, Version};
+use crate::error::ApiError;
+
+/// How long a change that could not be kept waits until it is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Lambda {
+    /// Tells the router of every function that a change touched.
+    pub(super) fn publish(&self, Changed { before, after }: &Changed) {
+        let owner = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
+        let functions = after.functions.changed_since(&before.functions).map(str::to_owned);
+        let versions = after.versions.changed_since(&before.versions).map(owner);
+        for name in functions.chain(versions).collect::<BTreeSet<String>>() {
+            let Ok(name) = FunctionName::new(&name) else { continue };
+            let deployed = after
+                .function(&name)
+                .map(|function| self.deployed(after, &name, function));
+            self.router.deploy(&name, deployed);
+        }
+    }
+
+    fn deployed(&self, state: &State, name: &FunctionName, function: &Function) -> Deployed {
+        if let Some(spec) = self.declared.spec(name).filter(|_| function.from_manifest) {
+            return Deployed::unpublished(spec.clone());
+        }
+        let before = || {
+            let routes = self.router.routes();
+            routes.resolve(name.as_str(), None, &RequestId::random())
+        };
+        let latest = match function.latest.update {
+            // The one before it is still the one that runs.
+            Some(LastUpdate::InProgress) => before(),
+            _ => None,
+        };
+        Deployed {
+            latest: latest.unwrap_or_else(|| self.target(state, name, Qualifier::Latest, &function.latest)),
+            versions: state
+                .versions_of(name)
+                .map(|(number, version)| (number, self.target(state, name, Qualifier::Version(number), version)))
+                .collect(),
+            aliases: BTreeMap::new(),
+            reserved: function.reserved,
+        }
+    }
+
+    fn target(&self, state: &State, name: &FunctionName, number: Qualifier, version: &Version) -> Target {
+        match version.phase {
+            Phase::Pending => return Target::Refused(Refusal::State("Pending")),
+            Phase::Failed => return Target::Refused(Refusal::State("Failed")),
+            Phase::Active => {}
+        }
+        let runtime = version.runtime.as_deref().unwrap_or("container image");
+        if runtime_family(runtime) == RuntimeFamily::Other {
+            return Target::Refused(Refusal::Runtime(runtime.to_owned()));
+        }
+        match self.layers_of(state, version) {
+            Ok(layers) => Target::Ready(Arc::new(EnvironmentSpec {
+                config: Arc::new(self.config(name, version, layers)),
+                version: number,
+                revision: version.generation(),
+            })),
+            // What was whole when it was deployed is damaged now.
+            Err(_) => Target::Refused(Refusal::State("Failed")),
+        }
+    }
+
+    /// The layers of a version in one directory.
+    pub(super) fn layers_of(&self, _state: &State, version: &Version) -> io::Result<Option<PathBuf>> {
+        self.objects.layers(&version.layers)
+    }
+
+    fn config(&self, name: &FunctionName, version: &Version, layers: Option<PathBuf>) -> FunctionConfig {
+        FunctionConfig {
+            name: name.clone(),
+            description: version.description.clone(),
+            code: self.objects.package(&version.code.sha256),
+            layers: layers.into_iter().collect(),
+            handler: version.handler.clone().unwrap_or_default(),
+            runtime: version.runtime.clone().unwrap_or_default(),
+            timeout: Duration::from_secs(version.timeout.into()),
+            memory_mb: version.memory,
+            ephemeral_storage_mb: version.ephemeral_storage,
+            env: version.environment.clone().unwrap_or_default(),
+            allow: self.allow.clone(),
+            reserved_concurrency: None,
+            asynchronous: AsyncConfig::default(),
+            log_format: version.logging.format,
+        }
+    }
+
+    /// Brings changes to their end that were under way when the server ended.
+    pub(super) fn resume(self: &Arc<Self>) {
+        let under_way =
+            |version: &Version| version.phase == Phase::Pending || version.update == Some(LastUpdate::InProgress);
+        for (name, function) in self.catalog.state().functions.iter() {
+            if let (true, Ok(name)) = (under_way(&function.latest), FunctionName::new(name)) {
+                self.finish_soon(name);
+            }
+        }
+    }
+
+    /// Makes a function's new code or configuration ready in the background, and lets it come into force: `Pending` becomes `Active`, and `InProgress`
+    /// `Successful`, with a new revision (recorded).
+    pub(super) fn finish_soon(self: &Arc<Self>, name: FunctionName) {
+        let lambda = self.clone();
+        tokio::spawn(async move {
+            // A full disk is not the function's fault.
+            while let Err(_unavailable) = lambda.finish(&name).await {
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
+
+    pub(super) async fn finish(self: &Arc<Self>, name: &FunctionName) -> Result<(), ApiError> {
+        let state = self.catalog.state();
+        let Some(function) = state.function(name).cloned() else {
+            return Ok(());
+        };
+        let (lambda, prepared) = (self.clone(), function.clone());
+        let ready = tokio::task::spawn_blocking(move || lambda.layers_of(&state, &prepared.latest).is_ok());
+        let ready = ready.await.unwrap_or(false);
+        let now = self.now();
+        self.change(|state| {
+            let Some(function) = state.functions.get_mut(name.as_str()) else {
+                return Ok(());
+            };
+            let last = function.last_version;
+            let latest = &mut function.latest;
+            let created = latest.phase == Phase::Pending;
+            if !created && latest.update != Some(LastUpdate::InProgress) {
+                return Ok(());
+            }
+            match (created, ready) {
+                (true, false) => latest.phase = Phase::Failed,
+                (false, false) => latest.update = Some(LastUpdate::Failed),
+                (_, true) => {
+                    latest.phase = Phase::Active;
+                    latest.update = Some(LastUpdate::Successful);
+                }
+            }
+            latest.revise(now);
+            let (phase, update) = (latest.phase, latest.update);
+            // One that was created and published at once is ready together with it.
+            if let Some(version) = state
+                .versions
+                .get_mut(&crate::catalog::version_key(name.as_str(), last))
+                && version.phase == Phase::Pending
+            {
+                (version.phase, version.update) = (phase, update);
+                version.revise(now);
+            }
+            Ok(())
+        })
+        .await
+    }
+}

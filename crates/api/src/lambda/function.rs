@@ -1,0 +1,173 @@
+//! GetFunction, GetFunctionConfiguration, ListFunctions, DeleteFunction.
+
+use std::sync::Arc;
+
+use hikigane_model::{FunctionName, Qualifier};
+use serde_json::{Value, json};
+
+use super::answer::Configuration;
+use super::page::Page;
+use super::rules::{self, Named};
+use super::{Function, Input, Lambda, State};
+use crate::catalog::{Version, version_key};
+use crate::error::ApiError;
+
+/// A version that was found.
+pub(super) struct Found {
+    pub function: Arc<Function>,
+    pub version: Version,
+    pub number: Qualifier,
+}
+
+impl Lambda {
+    pub(super) async fn get_function(&self, input: Input) -> Result<Value, ApiError> {
+        let named = Named::of(&input)?;
+        let found = self.find(&named).await?;
+        let mut answer = json!({
+            "Configuration": self.shown(&named, &found),
+            "Code": self.location(&named.name, &found.version),
+        });
+        if let Some(members) = answer.as_object_mut() {
+            if !found.function.tags.is_empty() {
+                members.insert("Tags".into(), json!(found.function.tags));
+            }
+            if let Some(reserved) = found.function.reserved {
+                members.insert("Concurrency".into(), json!({"ReservedConcurrentExecutions": reserved}));
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn get_function_configuration(&self, input: Input) -> Result<Value, ApiError> {
+        let named = Named::of(&input)?;
+        Ok(self.shown(&named, &self.find(&named).await?))
+    }
+
+    pub(super) async fn list_functions(&self, input: Input) -> Result<Value, ApiError> {
+        let page = Page::of(&input)?;
+        let all = input.text("FunctionVersion") == "ALL";
+        let state = self.catalog.state();
+        let mut entries = Vec::new();
+        for (key, function) in state.functions.after(&page.after) {
+            let Ok(name) = FunctionName::new(key) else { continue };
+            let version = self.with_code(&name, function.latest.clone()).await;
+            entries.push((key, listed(&name, &version, Qualifier::Latest, all)));
+            // A page is never larger, so that the rest need not be looked at.
+            if entries.len() > Page::MOST {
+                break;
+            }
+            if all {
+                let versions = state.versions_of(&name);
+                entries.extend(
+                    versions.map(|(number, version)| (key, listed(&name, version, Qualifier::Version(number), true))),
+                );
+            }
+        }
+        Ok(page.answer("Functions", entries.into_iter()))
+    }
+
+    pub(super) async fn delete_function(&self, input: Input) -> Result<Value, ApiError> {
+        let Named { name, qualifier } = Named::of(&input)?;
+        match qualifier {
+            None => self.change(|state| delete(state, &name)).await?,
+            Some(Qualifier::Latest) => {
+                return Err(ApiError::invalid(
+                    "$LATEST version cannot be deleted without deleting the function.",
+                ));
+            }
+            Some(Qualifier::Version(number)) => self.change(|state| delete_version(state, &name, number)).await?,
+            Some(qualifier @ Qualifier::Alias(_)) => {
+                self.existing(&name)?;
+                return Err(rules::no_function(&name, Some(&qualifier)));
+            }
+        }
+        Ok(Value::Null)
+    }
+
+    /// The version that is named: an alias leads to its main one.
+    pub(super) async fn find(&self, named: &Named) -> Result<Found, ApiError> {
+        let state = self.catalog.state();
+        let missing = || rules::no_function(&named.name, named.qualifier.as_ref());
+        let function = state.function(&named.name).ok_or_else(missing)?.clone();
+        let number = match &named.qualifier {
+            None | Some(Qualifier::Latest) => Qualifier::Latest,
+            Some(Qualifier::Version(number)) => Qualifier::Version(*number),
+            Some(Qualifier::Alias(_)) => return Err(missing()),
+        };
+        let version = match number {
+            Qualifier::Version(number) => state.version(&named.name, number).ok_or_else(missing)?.as_ref().clone(),
+            _ => self.with_code(&named.name, function.latest.clone()).await,
+        };
+        Ok(Found {
+            function,
+            version,
+            number,
+        })
+    }
+
+    /// The version with size and hash of its code, which are looked up when it is the manifest's.
+    async fn with_code(&self, name: &FunctionName, mut version: Version) -> Version {
+        if let Some(code) = self.declared.code(name).await {
+            version.code = code;
+        }
+        version
+    }
+
+    fn shown(&self, named: &Named, found: &Found) -> Value {
+        Configuration {
+            name: &named.name,
+            version: &found.version,
+            number: found.number.clone(),
+            qualified: named.qualifier.is_some(),
+            with_update: true,
+        }
+        .json()
+    }
+
+    /// Where the code can be fetched: AWS gives out an address of S3, which need not be signed here.
+    fn location(&self, name: &FunctionName, version: &Version) -> Value {
+        if let Some(image) = &version.code.image {
+            return json!({"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image});
+        }
+        let location = match self.declared.source(name) {
+            Some(path) => format!("file://{}", path.display()),
+            None => self.package_address(&version.code.sha256),
+        };
+        json!({"RepositoryType": "S3", "Location": location})
+    }
+
+    /// The address that a package is served at.
+    pub(super) fn package_address(&self, sha256: &str) -> String {
+        let name = sha256.replace('+', "-").replace('/', "_");
+        format!("http://{}{}/{name}", self.address, crate::admin::paths::PACKAGES)
+    }
+}
+
+/// As an entry of a list, which does not show how the last update went (recorded).
+pub(super) fn listed(name: &FunctionName, version: &Version, number: Qualifier, qualified: bool) -> Value {
+    Configuration {
+        name,
+        version,
+        number,
+        qualified,
+        with_update: false,
+    }
+    .json()
+}
+
+fn delete(state: &mut State, name: &FunctionName) -> Result<(), ApiError> {
+    rules::modifiable(state, name)?;
+    state.functions.remove(name.as_str());
+    let numbers: Vec<u64> = state.versions_of(name).map(|(number, _)| number).collect();
+    for number in numbers {
+        state.versions.remove(&version_key(name.as_str(), number));
+    }
+    Ok(())
+}
+
+/// A version that is not there is as good as deleted.
+fn delete_version(state: &mut State, name: &FunctionName, number: u64) -> Result<(), ApiError> {
+    rules::modifiable(state, name)?;
+    state.versions.remove(&version_key(name.as_str(), number));
+    Ok(())
+}
