@@ -9,6 +9,7 @@ mod bombs;
 mod cage;
 mod canary;
 mod code_cache;
+mod code_signing;
 mod commands;
 mod contract;
 mod durability;

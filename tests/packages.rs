@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Project, command, invoke, value_of};
 
 /// A zip of these files, stored (PKWARE, APPNOTE.TXT): what `zip -0` makes.
-fn zip(path: &Path, files: &[(&str, &str)]) {
+pub fn zip(path: &Path, files: &[(&str, &str)]) {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in files {
         let mut header = Vec::new();

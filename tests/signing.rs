@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::command;
 
 /// A directory with a key, its certificate and a zip; `None` where there is no `openssl` to make them.
-fn desk(curve: &str) -> Option<TempDir> {
+pub fn desk(curve: &str) -> Option<TempDir> {
     let desk = tempfile::tempdir().unwrap();
     // The command of docs/code-signing.md.
     let made = openssl(
@@ -38,7 +38,7 @@ fn openssl(directory: &Path, arguments: &str) -> bool {
 }
 
 /// Runs `hikigane sign`: its standard output, or its standard error.
-fn sign(desk: &TempDir, arguments: &str) -> Result<String, String> {
+pub fn sign(desk: &TempDir, arguments: &str) -> Result<String, String> {
     let mut program = command(&["sign"]);
     let output = program
         .args(arguments.split(' '))

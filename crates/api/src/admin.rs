@@ -66,6 +66,7 @@ async fn status(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiErro
         "functions": router.routes().functions(),
         "queued": router.queue().depth().await.map_err(unavailable)?,
         "runsNotRecorded": router.history().dropped(),
+        "signatureValidationErrors": endpoint.lambda.distrust().counts(),
     })))
 }
 

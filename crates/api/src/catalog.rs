@@ -4,6 +4,7 @@
 //! when it is on disk: who sees it may rely on it, and a server that dies in between comes back with the one before. There is one change at a time.
 
 mod function;
+mod signing;
 mod table;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,6 +13,10 @@ use hikigane_model::FunctionName;
 use hikigane_store::{Catalog as Documents, StoreError};
 
 pub use function::{Code, Function, LastUpdate, Logging, Phase, Version};
+pub use signing::{
+    CodeSigningConfig, Place, Policy, Revocation, Secret, SigningJob, SigningKey, SigningProfile, Validity,
+    ValidityUnit,
+};
 pub use table::{Row, Table};
 
 use crate::error::ApiError;
@@ -19,8 +24,16 @@ use crate::error::ApiError;
 /// One picture of what is deployed. A copy shares all rows.
 #[derive(Debug, Clone, Default)]
 pub struct State {
+    /// Code signing configurations by id.
+    pub code_signing_configs: Table<CodeSigningConfig>,
     /// Functions by name.
     pub functions: Table<Function>,
+    /// What is trusted no more.
+    pub revocations: Table<Revocation>,
+    /// Signing jobs by id.
+    pub signing_jobs: Table<SigningJob>,
+    /// Signing profiles by name.
+    pub signing_profiles: Table<SigningProfile>,
     /// Published versions by [`version_key`].
     pub versions: Table<Version>,
 }

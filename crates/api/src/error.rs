@@ -19,6 +19,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     reason: Option<&'static str>,
+    typed: bool,
 }
 
 impl ApiError {
@@ -29,7 +30,13 @@ impl ApiError {
             code,
             message: message.into(),
             reason: None,
+            typed: true,
         }
+    }
+
+    /// The same without the member `Type`: AWS leaves it out of some answers with a code that has it in others (recorded).
+    pub fn without_type(self) -> Self {
+        Self { typed: false, ..self }
     }
 
     /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
@@ -61,7 +68,7 @@ impl ApiError {
                 | "RequestEntityTooLargeException"
                 | "UnknownOperationException"
         );
-        if !from_front_end {
+        if self.typed && !from_front_end {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(

@@ -5,14 +5,16 @@
 
 mod answer;
 mod code;
+mod code_signing;
 mod create;
 mod declared;
 mod deploy;
 mod function;
 mod operations;
-mod page;
+pub(crate) mod page;
 mod rules;
 mod update;
+pub(crate) mod verification;
 mod versions;
 
 use std::net::SocketAddr;
@@ -58,6 +60,7 @@ pub struct Lambda {
     allow: Allow,
     address: SocketAddr,
     account_concurrency: u32,
+    distrust: verification::Distrust,
 }
 
 impl Lambda {
@@ -79,6 +82,7 @@ impl Lambda {
             allow: parts.allow,
             address: parts.address,
             account_concurrency: parts.account_concurrency,
+            distrust: verification::Distrust::default(),
         });
         lambda.publish(&Changed {
             before: Arc::default(),
@@ -91,6 +95,11 @@ impl Lambda {
     /// The functions that are both declared in the manifest and kept from an earlier `CreateFunction`: the manifest's run.
     pub fn shadowed(&self) -> &[FunctionName] {
         &self.shadowed
+    }
+
+    /// How often untrusted code came to each function since the start.
+    pub(crate) fn distrust(&self) -> &verification::Distrust {
+        &self.distrust
     }
 
     /// Every version of every function.
@@ -108,8 +117,13 @@ impl Lambda {
         names.flat_map(versions).collect()
     }
 
+    /// What is deployed now.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.catalog.state()
+    }
+
     /// Makes one change of the catalog and of what can be invoked.
-    async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    pub(crate) async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
         self.catalog.change(work, |changed| self.publish(changed)).await
     }
 
@@ -131,7 +145,7 @@ impl Lambda {
             .ok_or_else(|| rules::no_function(name, None))
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.router.clock().now()
     }
 }

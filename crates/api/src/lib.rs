@@ -8,6 +8,7 @@ mod invoke;
 mod lambda;
 mod name;
 mod shapes;
+mod signer;
 pub mod signing;
 
 use std::net::SocketAddr;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::CodeSource;
+use super::code::{CodeSource, Destined};
+use super::code_signing;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
 use crate::catalog::{Code, Logging, Version, version_key};
@@ -89,6 +90,7 @@ struct Creation {
     tags: BTreeMap<String, String>,
     package_type: Option<String>,
     architectures: Option<Vec<String>>,
+    code_signing_config_arn: Option<String>,
     #[serde(flatten)]
     settings: Settings,
 }
@@ -110,7 +112,15 @@ impl Lambda {
             ));
         }
         self.free(&self.catalog.state(), &name)?;
-        version.code = self.take_in(creation.code).await?;
+        let signing = |state: &State| {
+            let arn = creation.code_signing_config_arn.as_deref();
+            arn.map(|arn| code_signing::named(state, arn)).transpose()
+        };
+        let destined = Destined {
+            function: name.clone(),
+            code_signing_config: signing(&self.catalog.state())?,
+        };
+        version.code = self.take_in(creation.code, destined).await?;
         version.revise(self.now());
         let answer = self
             .change(|state| {
@@ -119,6 +129,7 @@ impl Lambda {
                     latest: version,
                     last_version: 0,
                     tags: creation.tags,
+                    code_signing_config: signing(state)?,
                     reserved: None,
                     from_manifest: false,
                 };

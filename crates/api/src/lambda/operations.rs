@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Input, Lambda};
 use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID, unknown_operation};
-use crate::shapes::{LAMBDA, Operation, Parts};
+use crate::shapes::{LAMBDA, Operation, Parts, SIGNER, Service};
 
 /// The largest request that may carry a package (recorded from AWS).
 const PACKAGE: usize = 70_167_211;
@@ -25,7 +25,12 @@ const REQUEST: usize = 6 * 1024 * 1024;
 pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let uri = request.uri().clone();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    let Some((operation, labels)) = LAMBDA.find(request.method().as_str(), path, query) else {
+    let services: [&Service; 2] = [&LAMBDA, &SIGNER];
+    let asked = services.into_iter().find_map(|service| {
+        let (operation, labels) = service.find(request.method().as_str(), path, query)?;
+        Some((service, operation, labels))
+    });
+    let Some((service, operation, labels)) = asked else {
         return unknown_operation().await.into_response();
     };
     let (head, body) = request.into_parts();
@@ -36,7 +41,10 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
             headers: &head.headers,
             body: &whole(body, operation).await?,
         };
-        let input = LAMBDA.read(operation, &parts)?;
+        let input = service.read(operation, &parts)?;
+        if std::ptr::eq(service, &*SIGNER) {
+            return endpoint.lambda.answer_signer(operation, input).await;
+        }
         endpoint.lambda.answer(operation, input).await
     };
     match answer.await {
@@ -49,12 +57,21 @@ impl Lambda {
     async fn answer(self: &Arc<Self>, operation: &Operation, input: Input) -> Result<Value, ApiError> {
         match operation.name.as_str() {
             "CreateFunction" => self.create_function(input).await,
+            "CreateCodeSigningConfig" => self.create_code_signing_config(input).await,
+            "DeleteCodeSigningConfig" => self.delete_code_signing_config(input).await,
             "DeleteFunction" => self.delete_function(input).await,
+            "DeleteFunctionCodeSigningConfig" => self.delete_function_code_signing_config(input).await,
+            "GetCodeSigningConfig" => self.get_code_signing_config(input).await,
             "GetFunction" => self.get_function(input).await,
             "GetFunctionConfiguration" => self.get_function_configuration(input).await,
+            "GetFunctionCodeSigningConfig" => self.get_function_code_signing_config(input).await,
+            "ListCodeSigningConfigs" => self.list_code_signing_configs(input).await,
             "ListFunctions" => self.list_functions(input).await,
+            "ListFunctionsByCodeSigningConfig" => self.list_functions_by_code_signing_config(input).await,
             "ListVersionsByFunction" => self.list_versions_by_function(input).await,
             "PublishVersion" => self.publish_version(input).await,
+            "PutFunctionCodeSigningConfig" => self.put_function_code_signing_config(input).await,
+            "UpdateCodeSigningConfig" => self.update_code_signing_config(input).await,
             "UpdateFunctionCode" => self.update_function_code(input).await,
             "UpdateFunctionConfiguration" => self.update_function_configuration(input).await,
             name => Err(ApiError::new(

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::CodeSource;
+use super::code::{CodeSource, Destined};
 use super::create::Settings;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda};
@@ -43,8 +43,13 @@ impl Lambda {
             rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
             rules::not_in_progress(&name, function)
         };
-        check(self.existing(&name)?.as_ref())?;
-        let code = self.take_in(update.code).await?;
+        let function = self.existing(&name)?;
+        check(&function)?;
+        let destined = Destined {
+            function: name.clone(),
+            code_signing_config: function.code_signing_config.clone(),
+        };
+        let code = self.take_in(update.code, destined).await?;
         let now = self.now();
         let change = |function: &mut Function| {
             check(function)?;

@@ -84,8 +84,7 @@ impl Certificate {
 
     /// Its fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        let hash = Sha256::digest(&self.der);
-        Fingerprint(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        Fingerprint::of(&self.der)
     }
 }
 
@@ -94,6 +93,12 @@ impl Certificate {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
+    /// The fingerprint of a certificate in DER.
+    pub fn of(der: &[u8]) -> Self {
+        let hash = Sha256::digest(der);
+        Self(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Reads a fingerprint; `None` when the text is none.
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

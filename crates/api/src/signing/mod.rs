@@ -61,6 +61,24 @@ pub enum Verdict {
     Trusted(Signature),
 }
 
+impl Verdict {
+    /// Why the archive is not to be trusted; `None` when it is.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Broken(why) => Some(why.clone()),
+            Self::Unsigned => Some("it is not signed".into()),
+            Self::Mismatch(signature) => Some(format!(
+                "the certificate {} signed it in the name of {}, which is no allowed publisher with that certificate",
+                signature.certificate.fingerprint().as_str(),
+                signature.statement.profile
+            )),
+            Self::Revoked(signature) => Some(format!("its signature {} was revoked", signature.statement.job.arn())),
+            Self::Expired(signature) => Some(format!("its signature ended at {}", signature.end())),
+            Self::Trusted(_) => None,
+        }
+    }
+}
+
 /// Checks an archive that is to become code.
 pub fn verify(zip: &[u8], now: DateTime<Utc>, trust: &Trust) -> Verdict {
     let signature = match read(zip) {

@@ -51,6 +51,11 @@ impl ProfileVersion {
         Fingerprint::parse(&self.name).filter(|fingerprint| *self == Self::of_certificate(fingerprint))
     }
 
+    /// `name/version`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.name, self.version)
+    }
+
     /// The profile's name.
     pub fn name(&self) -> &str {
         &self.name

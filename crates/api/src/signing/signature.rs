@@ -41,9 +41,14 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Whether the signature holds at a moment: it ends at its own expiry or with its certificate, whichever comes first.
+    /// Whether the signature holds at a moment: it does not before its certificate is valid, and after its end.
     pub fn holds_at(&self, now: DateTime<Utc>) -> bool {
-        now < self.statement.expires_at && self.certificate.not_before() <= now && now <= self.certificate.not_after()
+        self.certificate.not_before() <= now && now < self.end()
+    }
+
+    /// When the signature ends: at its own expiry or with its certificate, whichever comes first.
+    pub fn end(&self) -> DateTime<Utc> {
+        self.statement.expires_at.min(self.certificate.not_after())
     }
 }
 
