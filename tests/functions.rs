@@ -1667,9 +1667,9 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
     );
     let answer = request("DELETE", &format!("{base}/b"), &[], &[]);
     assert_eq!(
-        answer.status,
-        404,
-        "what is not there yet is refused by name: {}",
+        (answer.status, answer.header("x-amzn-errortype")),
+        (409, Some("ResourceConflictException")),
+        "what the manifest declares is changed there: {}",
         answer.text()
     );
 }

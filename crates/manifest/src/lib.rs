@@ -144,7 +144,7 @@ pub fn load(
         if matches!(document.functions, Setting::Missing) {
             problems
                 .error(tree.span, "the manifest has no `functions`")
-                .help("add `functions:`, with a name and its `code`");
+                .help("add `functions:`, with a name and its `code`; or `functions: {}` when all are deployed through the API");
         }
         Some(document)
     });

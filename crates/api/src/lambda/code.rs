@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hikigane_model::FunctionName;
 use hikigane_store::PackageError;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -30,18 +29,9 @@ pub struct CodeSource {
     pub image_uri: Option<String>,
 }
 
-/// Whose code it will be.
-#[derive(Debug, Clone)]
-pub struct Destined {
-    /// The function.
-    pub function: FunctionName,
-    /// The id of its code signing configuration.
-    pub code_signing_config: Option<String>,
-}
-
 impl Lambda {
-    /// Takes code in: fetched, its signature checked, unpacked and kept.
-    pub(super) async fn take_in(self: &Arc<Self>, source: CodeSource, destined: Destined) -> Result<Code, ApiError> {
+    /// Takes code in: fetched, unpacked and kept.
+    pub(super) async fn take_in(self: &Arc<Self>, source: CodeSource) -> Result<Code, ApiError> {
         if let Some(image) = source.image_uri {
             return Ok(image_code(image));
         }
@@ -53,22 +43,18 @@ impl Lambda {
                 format!("Zipped size must be smaller than {ZIPPED} bytes"),
             ));
         }
-        let lambda = self.clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            let config = destined.code_signing_config.as_deref();
-            let signature = lambda.check_signature(&destined.function, config, &zip)?;
-            let package = lambda.objects.put(&zip).map_err(|error| refused(&error))?;
-            let statement = signature.map(|signature| signature.statement);
-            Ok(Code {
-                sha256: package.sha256,
-                size: package.size,
-                image: None,
-                signing_profile_version: statement.as_ref().map(|statement| statement.profile.to_string()),
-                signing_job: statement.as_ref().map(|statement| statement.job.arn()),
-            })
-        });
-        kept.await
+        let objects = self.objects.clone();
+        let package = tokio::task::spawn_blocking(move || objects.put(&zip))
+            .await
             .map_err(|error| ApiError::new(500, "ServiceException", error.to_string()))?
+            .map_err(|error| refused(&error))?;
+        Ok(Code {
+            sha256: package.sha256,
+            size: package.size,
+            image: None,
+            signing_profile_version: None,
+            signing_job: None,
+        })
     }
 
     /// An uploaded package, by the last part of [`Lambda::package_address`].

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::{CodeSource, Destined};
+use super::code::CodeSource;
 use super::code_signing;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
@@ -116,11 +116,10 @@ impl Lambda {
             let arn = creation.code_signing_config_arn.as_deref();
             arn.map(|arn| code_signing::named(state, arn)).transpose()
         };
-        let destined = Destined {
-            function: name.clone(),
-            code_signing_config: signing(&self.catalog.state())?,
-        };
-        version.code = self.take_in(creation.code, destined).await?;
+        let config = signing(&self.catalog.state())?;
+        version.code = self.take_in(creation.code).await?;
+        self.check_signature(&name, config.as_deref(), &mut version.code)
+            .await?;
         version.revise(self.now());
         let answer = self
             .change(|state| {

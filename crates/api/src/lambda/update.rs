@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::{CodeSource, Destined};
+use super::code::CodeSource;
 use super::create::Settings;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda};
@@ -39,17 +39,17 @@ impl Lambda {
     pub(super) async fn update_function_code(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = Named::of(&input)?.name;
         let update: CodeUpdate = input.parse()?;
+        let function = self.existing(&name)?;
+        let config = function.code_signing_config.as_deref();
         let check = |function: &Function| {
             rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
-            rules::not_in_progress(&name, function)
+            rules::not_in_progress(&name, function)?;
+            // The signature is checked before the change, and by what holds when it is made.
+            rules::signed_by(config, function)
         };
-        let function = self.existing(&name)?;
         check(&function)?;
-        let destined = Destined {
-            function: name.clone(),
-            code_signing_config: function.code_signing_config.clone(),
-        };
-        let code = self.take_in(update.code, destined).await?;
+        let mut code = self.take_in(update.code).await?;
+        self.check_signature(&name, config, &mut code).await?;
         let now = self.now();
         let change = |function: &mut Function| {
             check(function)?;

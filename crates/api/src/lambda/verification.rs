@@ -1,13 +1,14 @@
 //! The check of signatures when code is deployed.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hikigane_model::FunctionName;
 
 use super::code_signing::arn_of;
 use super::{Lambda, State};
-use crate::catalog::Policy;
+use crate::catalog::{Code, Policy};
 use crate::error::ApiError;
 use crate::signing::{Fingerprint, JobId, ProfileVersion, Publisher, Signature, Trust, Verdict, verify};
 
@@ -28,23 +29,23 @@ impl Distrust {
 }
 
 impl Lambda {
-    /// Checks a zip that is to become code or a layer of a function, as the function's code signing configuration says. Says who signed it: `None`
-    /// without a configuration, and when nobody did who may.
+    /// Checks a package that is to become code or a layer of a function, as the function's code signing configuration says, and notes who
+    /// signed it. Without a configuration nothing is checked, and nobody noted.
     ///
     /// # Errors
     ///
     /// AWS's for code that must not be deployed (texts: the API model, and what AWS was seen to answer).
-    pub(super) fn check_signature(
-        &self,
+    pub(super) async fn check_signature(
+        self: &Arc<Self>,
         name: &FunctionName,
         config: Option<&str>,
-        zip: &[u8],
-    ) -> Result<Option<Signature>, ApiError> {
+        code: &mut Code,
+    ) -> Result<(), ApiError> {
         let state = self.catalog.state();
-        let Some((id, config)) = config.and_then(|id| Some((id, state.code_signing_configs.get(id)?))) else {
-            return Ok(None);
+        let Some((config, id)) = config.and_then(|id| Some((state.code_signing_configs.get(id)?.clone(), id))) else {
+            return Ok(());
         };
-        let verdict = verify(zip, self.now(), &trust(&state, &config.publishers));
+        let verdict = self.verdict(&code.sha256, trust(&state, &config.publishers)).await?;
         if let Some(why) = verdict.failure() {
             self.distrust.count(name);
             eprintln!(
@@ -52,29 +53,52 @@ impl Lambda {
                 arn_of(id)
             );
         }
-        match (verdict, config.policy) {
-            (Verdict::Broken(_), _) => Err(ApiError::new(
-                400,
-                "InvalidCodeSignatureException",
-                "The code signature failed the integrity check. If the integrity check fails, then Lambda blocks deployment, even if the code signing policy is set to WARN.",
-            )),
-            (Verdict::Trusted(signature), _) => Ok(Some(signature)),
-            (_, Policy::Enforce) => Err(ApiError::new(
-                400,
-                "CodeVerificationFailedException",
-                format!(
-                    "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is not configured to accept. Check the provided signature for {name}."
-                ),
-            )),
-            (Verdict::Revoked(signature) | Verdict::Expired(signature), Policy::Warn) => Ok(Some(signature)),
-            // Whose name it carries is not known to be who signed it.
-            (Verdict::Unsigned | Verdict::Mismatch(_), Policy::Warn) => Ok(None),
-        }
+        let signature = allowed(name, verdict, config.policy)?;
+        let statement = signature.map(|signature| signature.statement);
+        code.signing_profile_version = statement.as_ref().map(|statement| statement.profile.to_string());
+        code.signing_job = statement.map(|statement| statement.job.arn());
+        Ok(())
+    }
+
+    /// The verdict on a package that is kept.
+    async fn verdict(self: &Arc<Self>, sha256: &str, trust: Trust) -> Result<Verdict, ApiError> {
+        let (lambda, sha256, now) = (self.clone(), sha256.to_owned(), self.now());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut zip = Vec::new();
+            lambda.objects.zip(&sha256)?.read_to_end(&mut zip)?;
+            Ok::<_, io::Error>(verify(&zip, now, &trust))
+        });
+        work.await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| ApiError::new(503, "ServiceException", format!("the package cannot be read: {error}")))
+    }
+}
+
+/// Who signed what may be deployed.
+fn allowed(name: &FunctionName, verdict: Verdict, policy: Policy) -> Result<Option<Signature>, ApiError> {
+    match (verdict, policy) {
+        (Verdict::Broken(_), _) => Err(ApiError::new(
+            400,
+            "InvalidCodeSignatureException",
+            "The code signature failed the integrity check. If the integrity check fails, then Lambda blocks deployment, even if the code signing policy is set to WARN.",
+        )),
+        (Verdict::Trusted(signature), _) => Ok(Some(signature)),
+        (_, Policy::Enforce) => Err(ApiError::new(
+            400,
+            "CodeVerificationFailedException",
+            format!(
+                "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is not configured to accept. Check the provided signature for {name}."
+            ),
+        )),
+        (Verdict::Revoked(signature) | Verdict::Expired(signature), Policy::Warn) => Ok(Some(signature)),
+        // Whose name it carries is not known to be who signed it.
+        (Verdict::Unsigned | Verdict::Mismatch(_), Policy::Warn) => Ok(None),
     }
 }
 
 /// Whom a list of publishers means.
-pub fn trust(state: &State, publishers: &[String]) -> Trust {
+fn trust(state: &State, publishers: &[String]) -> Trust {
     let known = |arn: &String| {
         let profile: ProfileVersion = arn.parse().ok()?;
         let publisher = Publisher {
