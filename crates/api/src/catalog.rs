@@ -13,10 +13,7 @@ use hikigane_model::FunctionName;
 use hikigane_store::{Catalog as Documents, StoreError};
 
 pub use function::{Code, Function, LastUpdate, Logging, Phase, Version};
-pub use signing::{
-    CodeSigningConfig, Place, Policy, Revocation, Secret, SigningJob, SigningKey, SigningProfile, Validity,
-    ValidityUnit,
-};
+pub use signing::{CodeSigningConfig, Policy, Revocation, Secret, SigningKey, SigningProfile, Validity, ValidityUnit};
 pub use table::{Row, Table};
 
 use crate::error::ApiError;
@@ -30,8 +27,6 @@ pub struct State {
     pub functions: Table<Function>,
     /// What is trusted no more.
     pub revocations: Table<Revocation>,
-    /// Signing jobs by id.
-    pub signing_jobs: Table<SigningJob>,
     /// Signing profiles by name.
     pub signing_profiles: Table<SigningProfile>,
     /// Published versions by [`version_key`].

@@ -1,4 +1,4 @@
-//! AWS Signer's API: profiles that sign, their signing jobs, and revocations, for code signing without a key at the client.
+//! AWS Signer's API: signing profiles and revocations.
 //!
 //! It is kept in the same catalog as Lambda's functions. There is one platform, `AWSLambda-SHA384-ECDSA`. Keys are made here and never leave
 //! the data directory, which its owner alone can read.

@@ -151,7 +151,6 @@ tables! {
     code_signing_configs: super::CodeSigningConfig,
     functions: super::Function,
     revocations: super::Revocation,
-    signing_jobs: super::SigningJob,
     signing_profiles: super::SigningProfile,
     versions: super::Version,
 }
