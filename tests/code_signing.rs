@@ -1,6 +1,7 @@
 //! Code signing of functions: configurations, what is deployed and what is refused, and the signer API.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -542,5 +543,215 @@ fn profiles_have_tags_and_one_platform() {
         400,
         "ValidationException",
         "other is not there",
+    );
+}
+
+/// Publishes a layer: the answer.
+fn layer(server: &Server, package: &Path) -> Answer {
+    call(
+        server,
+        "POST",
+        "/2018-10-31/layers/l/versions",
+        &json!({"Content": {"ZipFile": base64(package)}}),
+    )
+}
+
+#[test]
+fn layers_of_a_function_must_be_signed_as_its_code() {
+    let Some((desk, publisher)) = packages(2) else { return };
+    let (_project, server) = up();
+    let config = configuration(&server, &publisher, "Enforce");
+    let path = |name: &str| desk.path().join(name);
+    let plain = good(&layer(&server, &path("plain-2.zip")));
+    assert_eq!(plain["Content"].get("SigningJobArn"), None);
+    let signed = good(&layer(&server, &path("signed-2.zip")));
+    assert_eq!(signed["Content"]["SigningProfileVersionArn"], publisher.as_str());
+    refused(
+        &layer(&server, &tampered(&desk)),
+        400,
+        "InvalidCodeSignatureException",
+        "The code signature failed the integrity check.",
+    );
+
+    let create = |name: &str, layer: &Value| {
+        let body = json!({
+            "FunctionName": name,
+            "Runtime": "nodejs22.x",
+            "Role": "arn:aws:iam::000000000000:role/r",
+            "Handler": "index.handler",
+            "Code": {"ZipFile": base64(&path("signed-1.zip"))},
+            "Layers": [layer["LayerVersionArn"]],
+            "CodeSigningConfigArn": config,
+        });
+        call(&server, "POST", "/2015-03-31/functions", &body)
+    };
+    refused(
+        &create("f", &plain),
+        400,
+        "CodeVerificationFailedException",
+        NOT_TRUSTED,
+    );
+    good(&create("f", &signed));
+    returns(&server, "f", 1);
+    let update = |layer: &Value| {
+        let body = json!({"Layers": [layer["LayerVersionArn"]]});
+        call(&server, "PUT", "/2015-03-31/functions/f/configuration", &body)
+    };
+    refused(&update(&plain), 400, "CodeVerificationFailedException", NOT_TRUSTED);
+    good(&update(&signed));
+    wait_until_settled(&server, "f");
+    good(&call(
+        &server,
+        "DELETE",
+        "/2020-06-30/functions/f/code-signing-config",
+        &Value::Null,
+    ));
+    good(&update(&plain));
+}
+
+/// Runs the real `aws` command line; `None` when there is none on this machine.
+fn aws(server: &Server, project: &Project, arguments: &str) -> Option<Value> {
+    let output = Command::new("aws")
+        .args(["--endpoint-url", server.endpoint(), "--output", "json"])
+        .args(arguments.split(' '))
+        .current_dir(project.path())
+        .env("AWS_CONFIG_FILE", project.join("aws.ini"))
+        .env("AWS_PAGER", "")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .output();
+    match output {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        output => {
+            let output = output.unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{arguments}: {error}");
+            let text = String::from_utf8(output.stdout).unwrap();
+            Some(serde_json::from_str(&text).unwrap_or_default())
+        }
+    }
+}
+
+const BUCKETS: &str = "functions: {}\nsources:\n  s3: { buckets: { code: { path: ./code } } }\n";
+
+#[test]
+fn a_profile_signs_objects_for_the_aws_command_line() {
+    let project = Project::new(BUCKETS, &[]);
+    project.mkdir("code");
+    zip(&project.join("code/app.zip"), &[("index.mjs", &code(1))]);
+    let server = project.up();
+    let profile = "signer put-signing-profile --profile-name release --platform-id AWSLambda-SHA384-ECDSA";
+    let Some(profile) = aws(&server, &project, profile) else {
+        return eprintln!("skipped: there is no `aws` command here");
+    };
+    let aws = |arguments: &str| aws(&server, &project, arguments).unwrap();
+    let start = "signer start-signing-job --profile-name release --client-request-token t1 \
+        --source s3={bucketName=code,key=app.zip,version=null} --destination s3={bucketName=code,prefix=signed/app-}";
+    let job = aws(start);
+    let id = job["jobId"].as_str().unwrap();
+    aws(&format!("signer wait successful-signing-job --job-id {id}"));
+    let shown = aws(&format!("signer describe-signing-job --job-id {id}"));
+    assert_eq!(shown["status"], "Succeeded");
+    assert_eq!(shown["profileVersion"], profile["profileVersion"]);
+    let key = shown["signedObject"]["s3"]["key"].as_str().unwrap();
+    assert_eq!(key, format!("signed/app-{id}.zip"));
+    // The same request is served once.
+    assert_eq!(aws(start), job);
+    let listed = aws("signer list-signing-jobs --status Succeeded --no-is-revoked");
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 1);
+
+    let publisher = profile["profileVersionArn"].as_str().unwrap();
+    let config = aws(&format!(
+        "lambda create-code-signing-config --allowed-publishers SigningProfileVersionArns={publisher} \
+         --code-signing-policies UntrustedArtifactOnDeployment=Enforce"
+    ));
+    let config = config["CodeSigningConfig"]["CodeSigningConfigArn"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let function = aws(&format!(
+        "lambda create-function --function-name f --runtime nodejs22.x --handler index.handler \
+         --role arn:aws:iam::000000000000:role/r --code S3Bucket=code,S3Key={key} --code-signing-config-arn {config}"
+    ));
+    assert_eq!(function["SigningProfileVersionArn"], publisher);
+    assert!(function["SigningJobArn"].as_str().unwrap().ends_with(id));
+    returns(&server, "f", 1);
+
+    aws(&format!("signer revoke-signature --job-id {id} --reason wrong"));
+    let shown = aws(&format!("signer describe-signing-job --job-id {id}"));
+    assert_eq!(shown["revocationRecord"]["reason"], "wrong");
+    let update = json!({"S3Bucket": "code", "S3Key": key});
+    refused(
+        &call(&server, "PUT", "/2015-03-31/functions/f/code", &update),
+        400,
+        "CodeVerificationFailedException",
+        NOT_TRUSTED,
+    );
+}
+
+#[test]
+fn signing_jobs_say_what_is_in_their_way() {
+    let project = Project::new(BUCKETS, &[("code/app.zip", "no zip")]);
+    let server = project.up();
+    good(&call(
+        &server,
+        "PUT",
+        "/signing-profiles/release",
+        &json!({"platformId": "AWSLambda-SHA384-ECDSA"}),
+    ));
+    let mut token = 0;
+    let mut start = |profile: &str, source: (&str, &str), prefix: &str| {
+        token += 1;
+        let body = json!({
+            "profileName": profile,
+            "clientRequestToken": token.to_string(),
+            "source": {"s3": {"bucketName": source.0, "key": source.1, "version": "null"}},
+            "destination": {"s3": {"bucketName": "code", "prefix": prefix}},
+        });
+        call(&server, "POST", "/signing-jobs", &body)
+    };
+    let failed = good(&start("release", ("code", "app.zip"), ""));
+    let job = call(
+        &server,
+        "GET",
+        &format!("/signing-jobs/{}", failed["jobId"].as_str().unwrap()),
+        &Value::Null,
+    );
+    let job = good(&job);
+    assert_eq!(job["status"], "Failed");
+    let reason = job["statusReason"].as_str().unwrap();
+    assert!(reason.contains("it is no plain zip"), "{reason}");
+
+    zip(&project.join("code/app.zip"), &[("index.mjs", &code(1))]);
+    for (source, why) in [
+        (("other", "app.zip"), "NoSuchBucket"),
+        (("code", "absent.zip"), "NoSuchKey"),
+        (("code", "../hikigane.yaml"), "NoSuchKey"),
+    ] {
+        let answer = start("release", source, "");
+        refused(&answer, 400, "InvalidParameterValueException", why);
+    }
+    let answer = start("release", ("code", "app.zip"), "../");
+    refused(&answer, 400, "InvalidParameterValueException", "InvalidArgument");
+    refused(
+        &start("absent", ("code", "app.zip"), ""),
+        404,
+        "ResourceNotFoundException",
+        "absent not found",
+    );
+    good(&call(&server, "DELETE", "/signing-profiles/release", &Value::Null));
+    refused(
+        &start("release", ("code", "app.zip"), ""),
+        400,
+        "ValidationException",
+        "it is Canceled",
+    );
+    refused(
+        &call(&server, "GET", "/signing-jobs/absent", &Value::Null),
+        404,
+        "ResourceNotFoundException",
+        "absent not found",
     );
 }

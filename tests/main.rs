@@ -23,6 +23,7 @@ mod npm;
 mod packages;
 mod refusals;
 mod resolution;
+mod response_stream;
 mod scratch;
 mod signing;
 mod smoke;

@@ -1,48 +1,15 @@
 //! Code and layers as they are deployed: directories and zips.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Project, command, invoke, value_of};
+use crate::support::{Project, archives, command, invoke, value_of};
 
-/// A zip of these files, stored (PKWARE, APPNOTE.TXT): what `zip -0` makes.
+/// Writes a zip of these files.
 pub fn zip(path: &Path, files: &[(&str, &str)]) {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, text) in files {
-        let mut header = Vec::new();
-        for short in [20_u16, 0x800, 0, 0, 0x21] {
-            header.extend(short.to_le_bytes());
-        }
-        for long in [crc(text.as_bytes()), text.len() as u32, text.len() as u32] {
-            header.extend(long.to_le_bytes());
-        }
-        header.extend((name.len() as u32).to_le_bytes());
-        directory.extend([b"PK\x01\x02".as_slice(), &[20, 3], &header, &[0; 6]].concat());
-        directory.extend((0o100_644_u32 << 16).to_le_bytes());
-        directory.extend((out.len() as u32).to_le_bytes());
-        directory.extend(name.as_bytes());
-        out.extend([b"PK\x03\x04", header.as_slice(), name.as_bytes(), text.as_bytes()].concat());
-    }
-    let start = out.len() as u32;
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06\0\0\0\0");
-    for _ in 0..2 {
-        out.extend((files.len() as u16).to_le_bytes());
-    }
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0, 0]);
-    std::fs::File::create(path).unwrap().write_all(&out).unwrap();
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (0_u32.wrapping_sub(crc & 1)))
-        })
-    })
+    let entries: Vec<archives::Entry> = files.iter().map(|(name, text)| archives::file(name, text)).collect();
+    std::fs::write(path, archives::zip(&entries)).unwrap();
 }
 
 const LAYERED: &str = r#"

@@ -1,4 +1,4 @@
-//! Response streaming: `awslambda.streamifyResponse` and what belongs to it, through a buffered Invoke.
+//! Response streaming: `awslambda.streamifyResponse` and what belongs to it, through a buffered Invoke. As it comes: response_stream.rs.
 
 use serde_json::json;
 

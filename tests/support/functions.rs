@@ -69,7 +69,8 @@ pub fn value_of(answer: &Answer) -> Value {
     answer.json()
 }
 
-fn from_base64(text: &str) -> Vec<u8> {
+/// Decodes base64.
+pub fn from_base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let values: BTreeMap<u8, u32> = DIGITS.iter().copied().zip(0..).collect();
     let digits: Vec<u32> = text

@@ -1,14 +1,17 @@
 //! Starting the program and talking to it.
 
+pub mod archives;
 mod functions;
 mod http;
 mod processes;
 mod server;
+mod stream;
 
-pub use functions::{Function, error_of, invoke_logged, project_of, serve, value_of};
+pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};
 pub use server::{Project, Server, command};
+pub use stream::{Stream, StreamEvent};
 
 use std::time::{Duration, Instant};
 

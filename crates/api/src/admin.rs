@@ -116,6 +116,7 @@ async fn replay(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result
         payload: run.input,
         client_context: None,
         trace: None,
+        tenant_id: None,
     };
     let request_id = endpoint.router.invoke_event(request).await?;
     Ok(Json(json!({"requestId": request_id})))

@@ -4,6 +4,7 @@
 //! when it is on disk: who sees it may rely on it, and a server that dies in between comes back with the one before. There is one change at a time.
 
 mod function;
+mod layer;
 mod signing;
 mod table;
 
@@ -13,7 +14,11 @@ use hikigane_model::FunctionName;
 use hikigane_store::{Catalog as Documents, StoreError};
 
 pub use function::{Code, Function, LastUpdate, Logging, Phase, Version};
-pub use signing::{CodeSigningConfig, Policy, Revocation, Secret, SigningKey, SigningProfile, Validity, ValidityUnit};
+pub use layer::{Layer, LayerPolicy, LayerStatement, LayerVersion, UsedLayer};
+pub use signing::{
+    CodeSigningConfig, Place, Policy, Revocation, Secret, SigningJob, SigningKey, SigningProfile, Validity,
+    ValidityUnit,
+};
 pub use table::{Row, Table};
 
 use crate::error::ApiError;
@@ -25,17 +30,23 @@ pub struct State {
     pub code_signing_configs: Table<CodeSigningConfig>,
     /// Functions by name.
     pub functions: Table<Function>,
+    /// Versions of layers by [`version_key`].
+    pub layer_versions: Table<LayerVersion>,
+    /// Layers by name.
+    pub layers: Table<Layer>,
     /// What is trusted no more.
     pub revocations: Table<Revocation>,
+    /// Signing jobs by id.
+    pub signing_jobs: Table<SigningJob>,
     /// Signing profiles by name.
     pub signing_profiles: Table<SigningProfile>,
     /// Published versions by [`version_key`].
     pub versions: Table<Version>,
 }
 
-/// The key of a published version: `name/00000000007`, so that versions are ordered by number.
-pub fn version_key(function: &str, number: u64) -> String {
-    format!("{function}/{number:011}")
+/// The key of a version of a function or a layer: `name/00000000007`, so that versions are ordered by number.
+pub fn version_key(name: &str, number: u64) -> String {
+    format!("{name}/{number:011}")
 }
 
 impl State {
@@ -46,20 +57,51 @@ impl State {
 
     /// The published versions of a function, by number.
     pub fn versions_of(&self, name: &FunctionName) -> impl Iterator<Item = (u64, &Arc<Version>)> {
-        let prefix = format!("{name}/");
-        let numbered = |(key, version): (&str, _)| Some((key.rsplit_once('/')?.1.parse().ok()?, version));
-        self.versions.starting_with(prefix).filter_map(numbered)
+        numbered(&self.versions, name.as_str())
+    }
+
+    /// The versions of a layer, by number.
+    pub fn versions_of_layer(&self, name: &str) -> impl DoubleEndedIterator<Item = (u64, &Arc<LayerVersion>)> {
+        numbered(&self.layer_versions, name)
     }
 
     /// A published version of a function.
     pub fn version(&self, name: &FunctionName, number: u64) -> Option<&Arc<Version>> {
         self.versions.get(&version_key(name.as_str(), number))
     }
+
+    /// Bytes of all packages, zipped: each version of each function and layer counts for itself (recorded).
+    pub fn code_storage(&self) -> u64 {
+        self.deployed().map(|code| code.size).sum()
+    }
+
+    /// The hashes of all packages that are needed, those of deleted layer versions that functions still have among them.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        let latest = self.functions.iter().map(|(_, function)| &function.latest);
+        let versions = latest.chain(self.versions.iter().map(|(_, version)| version.as_ref()));
+        let layers = versions.flat_map(|version| version.layers.iter().map(|layer| &layer.code));
+        let all = self.deployed().chain(layers);
+        all.filter(|code| code.image.is_none()).map(|code| code.sha256.as_str())
+    }
+
+    fn deployed(&self) -> impl Iterator<Item = &Code> {
+        let latest = self.functions.iter().map(|(_, function)| &function.latest.code);
+        let versions = self.versions.iter().map(|(_, version)| &version.code);
+        let layers = self.layer_versions.iter().map(|(_, version)| &version.code);
+        latest.chain(versions).chain(layers)
+    }
+}
+
+fn numbered<'a, T>(table: &'a Table<T>, name: &str) -> impl DoubleEndedIterator<Item = (u64, &'a Arc<T>)> + use<'a, T> {
+    let number = |(key, version): (&str, _)| Some((key.rsplit_once('/')?.1.parse().ok()?, version));
+    table.starting_with(format!("{name}/")).filter_map(number)
 }
 
 /// The catalog of one server.
 pub struct Catalog {
     state: RwLock<Arc<State>>,
+    /// What the manifest hides: it is kept, and comes to light again when the manifest no longer declares a function of its name.
+    hidden: State,
     /// Held while a change is made.
     turn: tokio::sync::Mutex<()>,
     documents: Arc<dyn Documents>,
@@ -94,18 +136,23 @@ impl Catalog {
             })?;
         }
         let mut shadowed = Vec::new();
+        let mut hidden = State::default();
         for (name, function) in declared {
-            if state.function(&name).is_some() {
+            if let Some(function) = state.functions.remove(name.as_str()) {
                 let numbers: Vec<u64> = state.versions_of(&name).map(|(number, _)| number).collect();
-                for number in numbers {
-                    state.versions.remove(&version_key(name.as_str(), number));
+                for key in numbers.iter().map(|number| version_key(name.as_str(), *number)) {
+                    if let Some(version) = state.versions.remove(&key) {
+                        hidden.versions.insert(key, Version::clone(&version));
+                    }
                 }
+                hidden.functions.insert(name.as_str(), Function::clone(&function));
                 shadowed.push(name.clone());
             }
             state.functions.insert(name.as_str(), function);
         }
         let catalog = Self {
             state: RwLock::new(Arc::new(state)),
+            hidden,
             turn: tokio::sync::Mutex::default(),
             documents,
         };
@@ -115,6 +162,13 @@ impl Catalog {
     /// The newest picture.
     pub fn state(&self) -> Arc<State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hashes of all packages that are needed, now or when the manifest is another.
+    pub fn packages(&self) -> Vec<String> {
+        let state = self.state();
+        let all = state.packages().chain(self.hidden.packages());
+        all.map(str::to_owned).collect()
     }
 
     /// Makes one change. `work` gets a copy of the newest picture; when it fails nothing has happened. `publish` is told of the change after it

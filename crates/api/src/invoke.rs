@@ -21,6 +21,11 @@ pub struct Qualified {
     pub qualifier: Option<String>,
 }
 
+/// The header that names the version that ran.
+pub const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
+/// How a function's error is told, whatever it was (recorded from AWS).
+pub const UNHANDLED: &str = "Unhandled";
+
 /// `POST /2015-03-31/functions/{F}/invocations`: RequestResponse (200), Event (202) and DryRun (204).
 pub async fn invoke(
     State(endpoint): State<Endpoint>,
@@ -29,20 +34,17 @@ pub async fn invoke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let named = name::parse(&function, query.qualifier.as_deref())?;
-    let mut request = InvokeRequest {
-        function: named.function,
-        qualifier: named.qualifier,
-        payload: payload(body).await?,
-        client_context: client_context(&headers)?,
-        trace: text(&headers, "x-amzn-trace-id").map(str::to_owned),
-    };
-    check_json(&mut request.payload)?;
-    match text(&headers, "x-amz-invocation-type").unwrap_or("RequestResponse") {
+    let request = request(&function, query.qualifier.as_deref(), &headers, body).await?;
+    match invocation_type(&headers) {
         "RequestResponse" => {
-            let tail = text(&headers, "x-amz-log-type") == Some("Tail");
+            let tail = wants_log_tail(&headers);
             Ok(synchronous(endpoint.router.invoke(request).await?, tail))
         }
+        "Event" if request.tenant_id.is_some() => Err(ApiError::new(
+            400,
+            "InvalidParameterValueException",
+            "This server's queue does not keep a tenant id: send the event without X-Amz-Tenant-Id, or invoke with RequestResponse.",
+        )),
         "Event" => Ok(empty(
             StatusCode::ACCEPTED,
             &endpoint.router.invoke_event(request).await?,
@@ -51,14 +53,46 @@ pub async fn invoke(
             endpoint.router.dry_run(&request)?;
             Ok(empty(StatusCode::NO_CONTENT, &RequestId::random()))
         }
-        other => Err(ApiError::new(
-            400,
-            "ValidationException",
-            format!(
-                "1 validation error detected: Value '{other}' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
-            ),
-        )),
+        other => Err(unknown_invocation_type(other, "[Event, RequestResponse, DryRun]")),
     }
+}
+
+/// What both forms of Invoke are asked with.
+pub async fn request(
+    function: &str,
+    qualifier: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<InvokeRequest, ApiError> {
+    let named = name::parse(function, qualifier)?;
+    let mut request = InvokeRequest {
+        function: named.function,
+        qualifier: named.qualifier,
+        payload: payload(body).await?,
+        client_context: client_context(headers)?,
+        trace: text(headers, "x-amzn-trace-id").map(str::to_owned),
+        tenant_id: tenant_id(headers)?,
+    };
+    check_json(&mut request.payload)?;
+    Ok(request)
+}
+
+/// `X-Amz-Invocation-Type`.
+pub fn invocation_type(headers: &HeaderMap) -> &str {
+    text(headers, "x-amz-invocation-type").unwrap_or("RequestResponse")
+}
+
+/// The error for any other `X-Amz-Invocation-Type` than `allowed`.
+pub fn unknown_invocation_type(found: &str, allowed: &str) -> ApiError {
+    let message = format!(
+        "1 validation error detected: Value '{found}' at 'invocationType' failed to satisfy constraint: Member must satisfy enum value set: {allowed}"
+    );
+    ApiError::new(400, "ValidationException", message)
+}
+
+/// `X-Amz-Log-Type: Tail`.
+pub fn wants_log_tail(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-log-type") == Some("Tail")
 }
 
 /// The status is 200 whatever the function did; an error shows in `X-Amz-Function-Error`, always `Unhandled` today (recorded from AWS).
@@ -68,14 +102,11 @@ fn synchronous(invoked: Invoked, tail: bool) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REQUEST_ID, value(invoked.request_id.as_str()));
-    headers.insert(
-        HeaderName::from_static("x-amz-executed-version"),
-        value(&invoked.version.to_string()),
-    );
+    headers.insert(EXECUTED_VERSION, value(&invoked.version.to_string()));
     if !matches!(outcome, Outcome::Returned(_)) {
         headers.insert(
             HeaderName::from_static("x-amz-function-error"),
-            HeaderValue::from_static("Unhandled"),
+            HeaderValue::from_static(UNHANDLED),
         );
     }
     if tail {
@@ -88,7 +119,7 @@ fn synchronous(invoked: Invoked, tail: bool) -> Response {
 }
 
 /// The last 4 KB, cut at a character.
-fn log_tail(log: &str) -> &str {
+pub fn log_tail(log: &str) -> &str {
     let mut start = log.len().saturating_sub(limits::LOG_TAIL);
     while !log.is_char_boundary(start) {
         start += 1;
@@ -96,7 +127,8 @@ fn log_tail(log: &str) -> &str {
     &log[start..]
 }
 
-fn empty(status: StatusCode, request_id: &RequestId) -> Response {
+/// An answer without a body.
+pub fn empty(status: StatusCode, request_id: &RequestId) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(REQUEST_ID, value(request_id.as_str()));
@@ -104,7 +136,7 @@ fn empty(status: StatusCode, request_id: &RequestId) -> Response {
 }
 
 /// Ids, versions and base64: always legal in a header.
-fn value(text: &str) -> HeaderValue {
+pub fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
@@ -174,6 +206,29 @@ fn client_context(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let text = String::from_utf8(bytes).map_err(|_| invalid())?;
     serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|_| invalid())?;
     Ok(Some(text))
+}
+
+/// `X-Amz-Tenant-Id`: 1 to 256 characters of a few kinds (AWS's API model).
+fn tenant_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("x-amz-tenant-id") else {
+        return Ok(None);
+    };
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(byte);
+    let bytes = value.as_bytes();
+    let tenant = String::from_utf8_lossy(bytes).into_owned();
+    let constraint = if bytes.is_empty() {
+        "Member must have length greater than or equal to 1"
+    } else if bytes.len() > 256 {
+        "Member must have length less than or equal to 256"
+    } else if !bytes.iter().all(legal) {
+        r"Member must satisfy regular expression pattern: [a-zA-Z0-9\._:\/=+\-@ ]+"
+    } else {
+        return Ok(Some(tenant));
+    };
+    let message = format!(
+        "1 validation error detected: Value '{tenant}' at 'tenantId' failed to satisfy constraint: {constraint}"
+    );
+    Err(ApiError::new(400, "ValidationException", message))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

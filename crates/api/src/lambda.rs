@@ -10,27 +10,37 @@ mod create;
 mod declared;
 mod deploy;
 mod function;
+mod layer_policy;
+mod layered;
+mod layers;
 mod operations;
 pub(crate) mod page;
 mod rules;
+mod s3;
 mod update;
 pub(crate) mod verification;
 mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hikigane_model::{Allow, FunctionName, Qualifier};
 use hikigane_router::Router;
 use hikigane_store::{Catalog as Documents, Objects, StoreError};
+use hikigane_trigger::ObjectStore;
 
 pub use declared::Declared;
 pub(crate) use operations::serve;
+pub(crate) use s3::Object;
 
 use crate::catalog::{Catalog, Changed, Function, Phase, State};
 use crate::error::ApiError;
 use crate::shapes::Input;
+
+/// How long work in the background waits: that which could not be done, until it is tried again; and that which is for many changes, for more of them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the control plane is made of.
 pub struct LambdaParts {
@@ -38,6 +48,10 @@ pub struct LambdaParts {
     pub documents: Arc<dyn Documents>,
     /// Where code is kept.
     pub objects: Arc<Objects>,
+    /// Where code is taken from that lies in a bucket.
+    pub buckets: Vec<Arc<dyn ObjectStore>>,
+    /// Where it is taken from when none of these has the bucket: `http://host:port` of an S3 service.
+    pub s3_endpoint: Option<String>,
     /// Runs functions.
     pub router: Arc<Router>,
     /// The functions of the manifest.
@@ -55,6 +69,7 @@ pub struct Lambda {
     catalog: Catalog,
     shadowed: Vec<FunctionName>,
     objects: Arc<Objects>,
+    buckets: s3::Buckets,
     router: Arc<Router>,
     declared: declared::Functions,
     allow: Allow,
@@ -77,6 +92,7 @@ impl Lambda {
             catalog,
             shadowed,
             objects: parts.objects,
+            buckets: s3::Buckets::new(parts.buckets, parts.s3_endpoint),
             router: parts.router,
             declared,
             allow: parts.allow,
@@ -117,6 +133,11 @@ impl Lambda {
         names.flat_map(versions).collect()
     }
 
+    /// Where objects are.
+    pub(crate) fn buckets(&self) -> &s3::Buckets {
+        &self.buckets
+    }
+
     /// What is deployed now.
     pub(crate) fn state(&self) -> Arc<State> {
         self.catalog.state()
@@ -124,7 +145,13 @@ impl Lambda {
 
     /// Makes one change of the catalog and of what can be invoked.
     pub(crate) async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        self.catalog.change(work, |changed| self.publish(changed)).await
+        let bounded = |state: &mut State| {
+            let before = state.clone();
+            let result = work(state)?;
+            code::check_storage(&before, state)?;
+            Ok(result)
+        };
+        self.catalog.change(bounded, |changed| self.publish(changed)).await
     }
 
     /// Changes one function. It must be there, and not be the manifest's.

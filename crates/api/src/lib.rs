@@ -3,6 +3,7 @@
 mod admin;
 mod catalog;
 mod error;
+mod event_stream;
 mod guard;
 mod invoke;
 mod lambda;
@@ -10,6 +11,7 @@ mod name;
 mod shapes;
 mod signer;
 pub mod signing;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +60,10 @@ impl Endpoint {
     fn routes(self, address: SocketAddr) -> Routes {
         Routes::new()
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .route(
+                "/2021-11-15/functions/{function}/response-streaming-invocations",
+                post(stream::invoke_with_response_stream),
+            )
             .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
             .method_not_allowed_fallback(error::unknown_operation)

@@ -1,8 +1,9 @@
-//! AWS Signer's API: signing profiles and revocations.
+//! AWS Signer's API: profiles that sign, their signing jobs, and revocations, for code signing without a key at the client.
 //!
 //! It is kept in the same catalog as Lambda's functions. There is one platform, `AWSLambda-SHA384-ECDSA`. Keys are made here and never leave
 //! the data directory, which its owner alone can read.
 
+mod job;
 mod platform;
 mod profile;
 mod revocation;
@@ -28,14 +29,17 @@ impl Lambda {
     ) -> Result<Value, ApiError> {
         match operation.name.as_str() {
             "CancelSigningProfile" => self.cancel_signing_profile(input).await,
+            "DescribeSigningJob" => self.describe_signing_job(input).await,
             "GetSigningPlatform" => platform::get(&input),
             "GetSigningProfile" => self.get_signing_profile(input).await,
+            "ListSigningJobs" => self.list_signing_jobs(input).await,
             "ListSigningPlatforms" => platform::list(),
             "ListSigningProfiles" => self.list_signing_profiles(input).await,
             "ListTagsForResource" => self.list_profile_tags(input).await,
             "PutSigningProfile" => self.put_signing_profile(input).await,
             "RevokeSignature" => self.revoke_signature(input).await,
             "RevokeSigningProfile" => self.revoke_signing_profile(input).await,
+            "StartSigningJob" => self.start_signing_job(input).await,
             "TagResource" => self.tag_profile(input).await,
             "UntagResource" => self.untag_profile(input).await,
             name => Err(ApiError::new(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hikigane_executor::{EnvironmentSpec, Executor, LogSink, StartError};
 use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
 use hikigane_model::{FunctionConfig, Outcome, Qualifier, SandboxMode};
-use hikigane_store::Objects;
+use hikigane_store::{Objects, Pin};
 use hikigane_trigger::TriggerPlugin;
 
 use crate::Failure;
@@ -77,7 +77,7 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
             if !config.code.exists() {
                 continue;
             }
-            let unpacked = match server::unpacked(config.clone(), &objects) {
+            let (unpacked, pin) = match server::unpacked(config.clone(), &objects) {
                 Ok(unpacked) => unpacked,
                 Err(error) => {
                     let mut diagnostic = loaded.warning(&config.name, error.to_string(), None);
@@ -86,7 +86,7 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
                     continue;
                 }
             };
-            if let Some(message) = start(&executor, unpacked).await {
+            if let Some(message) = start(&executor, unpacked, pin).await {
                 let message = format!("function \"{}\" does not start: {message}", config.name);
                 let help = "the server starts all the same, and each invocation answers with this error".to_owned();
                 warnings.push(loaded.warning(&config.name, message, Some(help)));
@@ -97,13 +97,14 @@ fn functions(loaded: &Loaded) -> Result<Vec<Diagnostic>, Failure> {
     })
 }
 
-async fn start(executor: &impl Executor, mut config: FunctionConfig) -> Option<String> {
+async fn start(executor: &impl Executor, mut config: FunctionConfig, pin: Pin) -> Option<String> {
     config.allow.net.clear();
     config.allow.read.append(&mut config.allow.write);
     let spec = Arc::new(EnvironmentSpec {
         config: Arc::new(config),
         version: Qualifier::Latest,
         revision: 0,
+        pin: Arc::new(pin),
     });
     match executor.start(&spec, &mut LogSink::new(None)).await {
         Ok(_) => None,

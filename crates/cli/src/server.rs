@@ -11,7 +11,7 @@ use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings}
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
-use hikigane_store::{Objects, SqliteStore};
+use hikigane_store::{Objects, Pin, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -80,12 +80,15 @@ impl Server {
         let objects = Arc::new(Objects::open(data)?);
         let mut declared = Vec::new();
         for config in loaded.manifest.functions {
+            let source = config.code.clone();
+            let (config, pin) = unpacked(config, &objects)?;
             declared.push(Declared {
-                source: config.code.clone(),
+                source,
                 spec: Arc::new(EnvironmentSpec {
-                    config: Arc::new(unpacked(config, &objects)?),
+                    config: Arc::new(config),
                     version: Qualifier::Latest,
                     revision: 1,
+                    pin: Arc::new(pin),
                 }),
             });
         }
@@ -105,9 +108,17 @@ impl Server {
             clock: clock.clone(),
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
         });
+        let gate = Arc::new(Gate(router.clone()));
+        let mut sources = loaded.sources;
+        let mut announcements = Vec::new();
+        for (kind, source) in &mut sources {
+            announcements.extend(source.open(&clock, &PluginState::new(kind, gate.clone())).await?);
+        }
         let lambda = Lambda::open(LambdaParts {
             documents: store.clone(),
-            objects: objects.clone(),
+            objects,
+            buckets: sources.iter().filter_map(|(_, source)| source.objects()).collect(),
+            s3_endpoint: loaded.manifest.s3_endpoint,
             router: router.clone(),
             declared,
             allow: loaded.manifest.allow,
@@ -120,14 +131,8 @@ impl Server {
                 "warning: the function {name} of the manifest hides one of the same name that was created through the API"
             );
         }
-        objects.collect()?;
+        lambda.collect()?;
         executor.keep_code_of(lambda.versions().into_iter());
-        let gate = Arc::new(Gate(router.clone()));
-        let mut sources = loaded.sources;
-        let mut announcements = Vec::new();
-        for (kind, source) in &mut sources {
-            announcements.extend(source.open(&clock, &PluginState::new(kind, gate.clone())).await?);
-        }
         Ok(Self {
             router,
             lambda,
@@ -149,6 +154,7 @@ impl Server {
         let endpoint_end = CancellationToken::new();
         let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
+        let collector = tokio::spawn(self.lambda.clone().collect_always());
         let endpoint =
             Endpoint::new(self.router.clone(), self.lambda, self.test_mode).serve(self.listener, endpoint_end.clone());
         let mut endpoint = tokio::spawn(endpoint);
@@ -181,6 +187,7 @@ impl Server {
         });
         let _ = drained.await;
         let _ = tokio::time::timeout(Duration::from_secs(2), endpoint).await;
+        collector.abort();
         // Events that are still leased go back to the queue when the store is opened again.
         self.store.close().await;
         // Environments that are still warm end with this process; their directories are nobody's any more.
@@ -211,14 +218,14 @@ fn look_at_sandbox(mode: SandboxMode) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The function with its code and layers as directories.
-pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result<FunctionConfig> {
+/// The function with its code and layers as directories, and what keeps these.
+pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result<(FunctionConfig, Pin)> {
     let files = objects.files(&config.code, &config.layers).map_err(|(path, error)| {
         anyhow::anyhow!("function \"{}\" cannot use {}: {error}", config.name, path.display())
     })?;
     config.code = files.code;
     config.layers = files.layers.into_iter().collect();
-    Ok(config)
+    Ok((config, files.pin))
 }
 
 /// Worker processes of this very program.

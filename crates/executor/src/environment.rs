@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hikigane_model::{FunctionError, Invocation, Outcome};
+use hikigane_model::{FunctionError, FunctionName, Invocation, Outcome, Qualifier};
 
-use crate::{EnvironmentSpec, LogSink};
+use crate::{EnvironmentSpec, LogSink, ResponseSink};
 
 /// Makes environments.
 #[async_trait]
 pub trait Executor: Send + Sync {
     /// Makes an environment and initialises the function in it. What the function logs meanwhile goes to `logs`.
     async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError>;
+
+    /// Forgets what it keeps from one environment of this version to the next: the version is gone.
+    fn forget(&self, function: &FunctionName, version: &Qualifier);
 }
 
 /// A fresh environment.
@@ -28,9 +31,17 @@ pub struct Started {
 pub trait Environment: Send + Sync {
     /// Runs one invocation; after `timeout` it is killed. What it logs goes to `logs`, which come back with the end.
     ///
+    /// With a `response`, what a streaming handler writes goes there as it comes; without, it is the outcome.
+    ///
     /// May be called while another invocation runs: then this one runs after it, or, when that one lingers or the environment dies
     /// meanwhile, comes back as [`Reuse::NotStarted`].
-    async fn invoke(&self, invocation: &Invocation, timeout: Duration, logs: LogSink) -> (Finished, LogSink);
+    async fn invoke(
+        &self,
+        invocation: &Invocation,
+        timeout: Duration,
+        logs: LogSink,
+        response: Option<&ResponseSink>,
+    ) -> (Finished, LogSink);
 
     /// Whether it would start an invocation now, or very soon.
     fn is_open(&self) -> bool;

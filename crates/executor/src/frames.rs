@@ -8,6 +8,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// The largest frame: a request or response of 6 MB, and room for its head and for a long log line.
 pub const LIMIT: usize = 16 * 1024 * 1024;
 
+/// The longest content type of a streaming answer, bytes.
+pub const CONTENT_TYPE_LIMIT: usize = 1024;
+
 const HEAD: usize = 4;
 /// Frames up to this size are copied out of the buffer that was read into.
 const SMALL: usize = 8 * 1024;
@@ -19,6 +22,13 @@ pub enum ToWorker {
     Init(Bytes),
     /// Run the handler.
     Invoke(InvokeFrame),
+    /// So many more bytes of its answer may be sent by the invocation with this nonce.
+    Credit {
+        /// The invocation's.
+        nonce: u64,
+        /// How many, beside what it had.
+        bytes: u32,
+    },
 }
 
 /// One invocation, as the worker needs it.
@@ -36,6 +46,10 @@ pub struct InvokeFrame {
     pub client_context: String,
     /// The trace header; empty: none.
     pub trace: String,
+    /// The tenant; empty: none.
+    pub tenant_id: String,
+    /// Whether a streaming handler's answer is to leave as it is written, [`WINDOW`](crate::WINDOW) bytes ahead of whoever reads it.
+    pub streams: bool,
     /// The event, JSON text.
     pub payload: Bytes,
 }
@@ -64,7 +78,21 @@ pub enum FromWorker {
     },
     /// A piece of log.
     Log(Bytes),
-    /// The handler returned this JSON text.
+    /// A streaming handler begins to answer: before its first [`FromWorker::Chunk`], once.
+    Begun {
+        /// The invocation's.
+        nonce: u64,
+        /// The media type that the handler has set, or the runtime client's own.
+        content_type: String,
+    },
+    /// The next bytes of a streaming handler's answer.
+    Chunk {
+        /// The invocation's.
+        nonce: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// The handler returned this JSON text; nothing, when it has streamed.
     Returned {
         /// What it took.
         run: Ran,
@@ -128,6 +156,7 @@ pub struct FrameError(&'static str);
 
 const INIT: u8 = 1;
 const INVOKE: u8 = 2;
+const CREDIT: u8 = 3;
 const READY: u8 = 16;
 const LOADED: u8 = 17;
 const LOAD_FAILED: u8 = 18;
@@ -137,6 +166,8 @@ const FAILED: u8 = 21;
 const OUT_OF_MEMORY: u8 = 22;
 const DROPPED: u8 = 23;
 const BORN: u8 = 24;
+const BEGUN: u8 = 25;
+const CHUNK: u8 = 26;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -177,6 +208,14 @@ fn put(out: &mut Vec<u8>, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + HEAD].copy_from_slice(&length.to_le_bytes());
 }
 
+/// Appends a [`FromWorker::Chunk`] of bytes that are only borrowed.
+pub fn put_chunk(out: &mut Vec<u8>, nonce: u64, bytes: &[u8]) {
+    put(out, CHUNK, |out| {
+        out.put_u64_le(nonce);
+        out.put_slice(bytes);
+    });
+}
+
 impl ToWorker {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -190,11 +229,17 @@ impl ToWorker {
                     &frame.invoked_arn,
                     &frame.client_context,
                     &frame.trace,
+                    &frame.tenant_id,
                 ] {
                     out.put_u32_le(text.len() as u32);
                     out.put_slice(text.as_bytes());
                 }
+                out.put_u8(frame.streams.into());
                 out.put_slice(&frame.payload);
+            }),
+            Self::Credit { nonce, bytes } => put(out, CREDIT, |out| {
+                out.put_u64_le(*nonce);
+                out.put_u32_le(*bytes);
             }),
         }
     }
@@ -210,13 +255,13 @@ impl ToWorker {
                 let deadline_ms = body
                     .try_get_u64_le()
                     .map_err(|_| FrameError("an invoke without deadline"))?;
-                let nonce = body
-                    .try_get_u64_le()
-                    .map_err(|_| FrameError("an invoke without nonce"))?;
+                let nonce = nonce(&mut body)?;
                 let request_id = text(&mut body)?;
                 let invoked_arn = text(&mut body)?;
                 let client_context = text(&mut body)?;
                 let trace = text(&mut body)?;
+                let tenant_id = text(&mut body)?;
+                let streams = body.try_get_u8().map_err(|_| FrameError("an invoke without mode"))? != 0;
                 Ok(Some(Self::Invoke(InvokeFrame {
                     deadline_ms,
                     nonce,
@@ -224,9 +269,17 @@ impl ToWorker {
                     invoked_arn,
                     client_context,
                     trace,
+                    tenant_id,
+                    streams,
                     payload: body,
                 })))
             }
+            CREDIT => Ok(Some(Self::Credit {
+                nonce: nonce(&mut body)?,
+                bytes: body
+                    .try_get_u32_le()
+                    .map_err(|_| FrameError("a credit without amount"))?,
+            })),
             _ => Err(FrameError("a kind that no worker knows")),
         }
     }
@@ -244,6 +297,11 @@ impl FromWorker {
                 out.put_slice(error);
             }),
             Self::Log(text) => put(out, LOG, |out| out.put_slice(text)),
+            Self::Begun { nonce, content_type } => put(out, BEGUN, |out| {
+                out.put_u64_le(*nonce);
+                out.put_slice(content_type.as_bytes());
+            }),
+            Self::Chunk { nonce, bytes } => put_chunk(out, *nonce, bytes),
             Self::Returned { run, payload } => put(out, RETURNED, |out| {
                 run.put(out);
                 out.put_slice(payload);
@@ -282,14 +340,27 @@ impl FromWorker {
                 error: body,
             },
             LOG => Self::Log(body),
+            BEGUN => {
+                let nonce = nonce(&mut body)?;
+                if body.len() > CONTENT_TYPE_LIMIT {
+                    return Err(FrameError("a content type over its limit"));
+                }
+                Self::Begun {
+                    nonce,
+                    content_type: String::from_utf8(body.to_vec())
+                        .map_err(|_| FrameError("a content type that is not UTF-8"))?,
+                }
+            }
+            CHUNK => Self::Chunk {
+                nonce: nonce(&mut body)?,
+                bytes: body,
+            },
             RETURNED => Self::Returned {
                 run: Ran::take(&mut body)?,
                 payload: body,
             },
             DROPPED => Self::Dropped {
-                nonce: body
-                    .try_get_u64_le()
-                    .map_err(|_| FrameError("a dropped invocation without nonce"))?,
+                nonce: nonce(&mut body)?,
             },
             FAILED => {
                 let run = Ran::take(&mut body)?;
@@ -304,6 +375,11 @@ impl FromWorker {
             _ => return Err(FrameError("a kind that no server knows")),
         }))
     }
+}
+
+fn nonce(body: &mut Bytes) -> Result<u64, FrameError> {
+    body.try_get_u64_le()
+        .map_err(|_| FrameError("no nonce where one belongs"))
 }
 
 fn text(body: &mut Bytes) -> Result<String, FrameError> {
@@ -339,6 +415,8 @@ mod tests {
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
             bytes().prop_map(FromWorker::Log),
             any::<u64>().prop_map(|nonce| FromWorker::Dropped { nonce }),
+            (any::<u64>(), ".*").prop_map(|(nonce, content_type)| FromWorker::Begun { nonce, content_type }),
+            (any::<u64>(), bytes()).prop_map(|(nonce, bytes)| FromWorker::Chunk { nonce, bytes }),
             (ran(), bytes()).prop_map(|(run, payload)| FromWorker::Returned { run, payload }),
             (ran(), any::<bool>(), bytes()).prop_map(|(run, reusable, error)| FromWorker::Failed {
                 run,
@@ -366,13 +444,19 @@ mod tests {
         }
 
         #[test]
-        fn invoke_frames_come_back(id in ".*", arn in ".*", context in ".*", trace in ".*", deadline: u64, nonce: u64, payload: Vec<u8>) {
-            let frame = ToWorker::Invoke(InvokeFrame {
-                deadline_ms: deadline, nonce, request_id: id, invoked_arn: arn, client_context: context, trace, payload: payload.into(),
+        fn frames_to_a_worker_come_back(texts: [String; 5], deadline_ms: u64, nonce: u64, streams: bool, payload: Vec<u8>, bytes: u32) {
+            let [request_id, invoked_arn, client_context, trace, tenant_id] = texts;
+            let payload = payload.into();
+            let invoke = ToWorker::Invoke(InvokeFrame {
+                deadline_ms, nonce, request_id, invoked_arn, client_context, trace, tenant_id, streams, payload,
             });
+            let credit = ToWorker::Credit { nonce, bytes };
             let mut wire = Vec::new();
-            frame.encode(&mut wire);
-            prop_assert_eq!(ToWorker::decode(&mut BytesMut::from(&wire[..])).unwrap(), Some(frame));
+            invoke.encode(&mut wire);
+            credit.encode(&mut wire);
+            let mut buffer = BytesMut::from(&wire[..]);
+            prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(invoke));
+            prop_assert_eq!(ToWorker::decode(&mut buffer).unwrap(), Some(credit));
         }
 
         #[test]

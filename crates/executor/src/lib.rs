@@ -11,6 +11,7 @@ mod log;
 mod nursery;
 mod pool;
 mod process;
+mod response;
 mod scratch;
 mod spec;
 mod tickets;
@@ -20,5 +21,6 @@ pub use environment::{Environment, Executor, Finished, Reuse, StartError, Starte
 pub use log::{LiveLog, LogSink, PlatformLog};
 pub use pool::{Pool, PoolStats};
 pub use process::{ProcessExecutor, ProcessSettings, sweep};
+pub use response::{ResponseSink, ResponseStream, WINDOW, response};
 pub use spec::{EnvironmentSpec, WorkerInit};
 pub use tickets::Tickets;

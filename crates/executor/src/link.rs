@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{failed, mebibytes, returned};
 use crate::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
+use crate::response::Inflow;
 use crate::tickets::Tickets;
 use crate::worker::{Worker, make_room};
-use crate::{Environment, Finished, LogSink, Reuse};
+use crate::{Environment, EnvironmentSpec, Finished, LogSink, ResponseSink, Reuse};
 
 /// An invocation that runs for longer than this lets go those that were sent behind it: they go to other environments, or fresh ones,
 /// which take about as long to make.
@@ -33,6 +34,8 @@ const KEPT: usize = 256 * 1024;
 pub(crate) struct ProcessEnvironment {
     link: Arc<Link>,
     driver: JoinHandle<()>,
+    /// Its files must stay.
+    _spec: Arc<EnvironmentSpec>,
 }
 
 /// What callers and the task that drives the worker share.
@@ -50,6 +53,8 @@ struct State {
     unsent: usize,
     /// Invocations without an answer, in the order they were sent; the first is the one that runs.
     waiting: VecDeque<Pending>,
+    /// Bytes of its answer that the invocation that runs may send beside what it was told before.
+    credit: u32,
     /// Nonces of invocations that were taken back and that the worker has not dropped yet.
     recalled: VecDeque<u64>,
     /// The worker is gone.
@@ -63,6 +68,8 @@ struct Pending {
     /// When it became the first.
     begun: Option<Instant>,
     logs: LogSink,
+    /// Where its answer goes, when it streams.
+    inflow: Option<Inflow>,
     reply: oneshot::Sender<(Finished, LogSink)>,
 }
 
@@ -89,14 +96,18 @@ impl Pending {
 }
 
 impl ProcessEnvironment {
-    /// Takes over a worker that has loaded its function. Must be called inside a tokio runtime.
-    pub(crate) fn new(worker: Worker) -> Self {
+    /// Takes over a worker that has loaded the function of `spec`. Must be called inside a tokio runtime.
+    pub(crate) fn new(worker: Worker, spec: Arc<EnvironmentSpec>) -> Self {
         let link = Arc::new(Link {
             state: Mutex::default(),
             work: Notify::new(),
         });
         let driver = tokio::spawn(drive(worker, link.clone()));
-        Self { link, driver }
+        Self {
+            link,
+            driver,
+            _spec: spec,
+        }
     }
 }
 
@@ -108,17 +119,35 @@ impl Drop for ProcessEnvironment {
 
 #[async_trait]
 impl Environment for ProcessEnvironment {
-    async fn invoke(&self, invocation: &Invocation, timeout: Duration, logs: LogSink) -> (Finished, LogSink) {
-        let (reply, answer) = oneshot::channel();
+    async fn invoke(
+        &self,
+        invocation: &Invocation,
+        timeout: Duration,
+        logs: LogSink,
+        response: Option<&ResponseSink>,
+    ) -> (Finished, LogSink) {
+        let (reply, mut answer) = oneshot::channel();
+        let nonce = RandomState::new().build_hasher().finish();
         let pending = Pending {
-            nonce: RandomState::new().build_hasher().finish(),
+            nonce,
             timeout,
             begun: None,
             logs,
+            inflow: response.map(Inflow::new),
             reply,
         };
         self.link.send(pending, invocation);
-        answer.await.unwrap_or_else(|_| {
+        let answered = match response {
+            None => answer.await,
+            Some(sink) => loop {
+                tokio::select! {
+                    biased;
+                    answered = &mut answer => break answered,
+                    bytes = sink.credit() => self.link.grant(nonce, bytes),
+                }
+            },
+        };
+        answered.unwrap_or_else(|_| {
             let finished = Finished {
                 outcome: Outcome::Crashed(CrashReason::Signal(9)),
                 duration: Duration::ZERO,
@@ -140,6 +169,12 @@ impl Environment for ProcessEnvironment {
 }
 
 impl State {
+    /// Where the answer of the invocation that runs goes, if it is the one with this nonce and streams.
+    fn inflow(&mut self, nonce: u64) -> Option<&mut Inflow> {
+        let first = self.waiting.front_mut().filter(|first| first.nonce == nonce)?;
+        first.inflow.as_mut()
+    }
+
     /// Whether an invocation sent now would be run, and soon.
     fn is_open(&self) -> bool {
         let lingers = self.waiting.front().and_then(|first| first.begun);
@@ -172,6 +207,8 @@ impl Link {
             invoked_arn: invocation.invoked_arn.clone(),
             client_context: invocation.client_context.clone().unwrap_or_default(),
             trace: invocation.trace.clone().unwrap_or_default(),
+            tenant_id: invocation.tenant_id.clone().unwrap_or_default(),
+            streams: pending.inflow.is_some(),
             payload: invocation.payload.clone(),
         });
         let mut state = self.lock();
@@ -186,6 +223,17 @@ impl Link {
         self.work.notify_one();
     }
 
+    /// Lets a streaming invocation send more. One that has ended needs none.
+    fn grant(&self, nonce: u64, bytes: u32) {
+        let mut state = self.lock();
+        if let Some(inflow) = state.inflow(nonce) {
+            inflow.grant(bytes);
+            state.credit += bytes;
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
     /// Moves what is to be written into `out`, and gives out the tickets for it.
     fn collect(&self, out: &mut Vec<u8>, tickets: &Tickets) -> std::io::Result<()> {
         if out.capacity() > KEPT {
@@ -193,10 +241,15 @@ impl Link {
         }
         out.clear();
         let mut state = self.lock();
-        if state.unsent == 0 {
+        if state.unsent == 0 && state.credit == 0 {
             return Ok(());
         }
         std::mem::swap(&mut state.out, out);
+        let bytes = std::mem::take(&mut state.credit);
+        if let (Some(first), true) = (state.waiting.front(), bytes > 0) {
+            let nonce = first.nonce;
+            ToWorker::Credit { nonce, bytes }.encode(out);
+        }
         let count = std::mem::take(&mut state.unsent);
         if count == state.waiting.len()
             && let Some(first) = state.waiting.front_mut()
@@ -226,6 +279,7 @@ impl Link {
             Some(first) if first.nonce == ran.nonce => {}
             _ => return Err(Broken),
         }
+        state.credit = 0;
         let first = state.waiting.pop_front();
         let sent = state.waiting.len() - state.unsent;
         if let (Some(next), true) = (state.waiting.front_mut(), sent > 0) {
@@ -243,6 +297,18 @@ impl Link {
         let first = state.waiting.front_mut().ok_or(Broken)?;
         first.logs.line(&String::from_utf8_lossy(text));
         Ok(())
+    }
+
+    fn began_answer(&self, nonce: u64, content_type: String) -> Result<(), Broken> {
+        let mut state = self.lock();
+        let inflow = state.inflow(nonce).ok_or(Broken)?;
+        inflow.begin(content_type).map_err(|_| Broken)
+    }
+
+    fn wrote(&self, nonce: u64, bytes: &[u8]) -> Result<(), Broken> {
+        let mut state = self.lock();
+        let inflow = state.inflow(nonce).ok_or(Broken)?;
+        inflow.write(bytes).map_err(|_| Broken)
     }
 
     fn dropped(&self, nonce: u64) -> Result<(), Broken> {
@@ -345,6 +411,8 @@ fn heard(link: &Link, buffer: &mut bytes::BytesMut) -> Result<(), End> {
     while let Some(frame) = FromWorker::decode(buffer).map_err(|_| End::Broken)? {
         match frame {
             FromWorker::Log(text) => link.logged(&text),
+            FromWorker::Begun { nonce, content_type } => link.began_answer(nonce, content_type),
+            FromWorker::Chunk { nonce, bytes } => link.wrote(nonce, &bytes),
             FromWorker::Returned { run, payload } => link.answered(run, returned(payload), Reuse::Clean),
             FromWorker::Failed {
                 run,

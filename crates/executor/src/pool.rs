@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
 
-use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, Reuse, StartError};
+use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, ResponseSink, Reuse, StartError};
 
 /// A function whose invocations take less than this on average, and wait for nothing but the processor, is brief.
 const BRIEF: Duration = Duration::from_millis(2);
@@ -53,6 +53,16 @@ struct Key {
     revision: u64,
 }
 
+impl Key {
+    fn of(spec: &EnvironmentSpec) -> Self {
+        Self {
+            function: spec.config.name.clone(),
+            version: spec.version.clone(),
+            revision: spec.revision,
+        }
+    }
+}
+
 struct Idle {
     environment: Arc<dyn Environment>,
     since: Instant,
@@ -96,20 +106,17 @@ impl Pool {
         }
     }
 
-    /// Runs one invocation to its end, in a warm environment or a fresh one.
+    /// Runs one invocation to its end, in a warm environment or a fresh one. `response`: see [`Environment::invoke`].
     pub async fn run(
         &self,
         spec: &Arc<EnvironmentSpec>,
         invocation: &Invocation,
         logs: &mut LogSink,
+        response: Option<&ResponseSink>,
     ) -> Result<Report, StartError> {
-        let key = Key {
-            function: spec.config.name.clone(),
-            version: spec.version.clone(),
-            revision: spec.revision,
-        };
+        let key = Key::of(spec);
         while let Some(environment) = self.take(&key) {
-            let finished = self.invoke(&key, environment, spec, invocation, logs).await;
+            let finished = self.invoke(&key, environment, spec, invocation, logs, response).await;
             if finished.reuse != Reuse::NotStarted {
                 return Ok(report(finished, InitKind::Warm));
             }
@@ -131,11 +138,29 @@ impl Pool {
             Err(host) => return Err(host),
         };
         lock(&self.warm).begin(&key, started.environment.clone());
-        let mut finished = self.invoke(&key, started.environment, spec, invocation, logs).await;
+        let mut finished = self
+            .invoke(&key, started.environment, spec, invocation, logs, response)
+            .await;
         if finished.reuse == Reuse::NotStarted {
             finished.outcome = Outcome::Crashed(CrashReason::Signal(9));
         }
         Ok(report(finished, InitKind::Cold(started.init)))
+    }
+
+    /// Takes note that a function's versions are no longer those of `before` but those of `after`. Idle environments of what is not among them any more
+    /// are ended: nothing will run in them again. What the executor keeps of a version that is gone is forgotten.
+    pub fn replace(&self, before: &[&EnvironmentSpec], after: &[&EnvironmentSpec]) {
+        let mut gone = Vec::new();
+        for old in before {
+            let mut same = after.iter().filter(|new| new.version == old.version).peekable();
+            if same.peek().is_none() {
+                self.executor.forget(&old.config.name, &old.version);
+            }
+            if !same.any(|new| new.revision == old.revision) {
+                gone.append(&mut lock(&self.warm).take_idle(&Key::of(old)));
+            }
+        }
+        drop(gone);
     }
 
     /// How many environments wait.
@@ -171,9 +196,12 @@ impl Pool {
         spec: &EnvironmentSpec,
         invocation: &Invocation,
         logs: &mut LogSink,
+        response: Option<&ResponseSink>,
     ) -> Finished {
         let taken = std::mem::replace(logs, LogSink::new(None));
-        let (finished, given_back) = environment.invoke(invocation, spec.config.timeout, taken).await;
+        let (finished, given_back) = environment
+            .invoke(invocation, spec.config.timeout, taken, response)
+            .await;
         *logs = given_back;
         let evicted = lock(&self.warm).end(key, environment, &finished, self.max_idle);
         drop(evicted);
@@ -264,6 +292,14 @@ impl Warm {
         if self.idle > max_idle { self.take_oldest() } else { None }
     }
 
+    /// Takes out all idle environments of one kind. They are to be dropped outside the lock.
+    fn take_idle(&mut self, key: &Key) -> Vec<Idle> {
+        let idle = self.by_key.get_mut(key).map(|shelf| std::mem::take(&mut shelf.idle));
+        let idle = idle.unwrap_or_default();
+        self.idle -= idle.len();
+        idle
+    }
+
     /// Takes out the environment that has waited longest.
     fn take_oldest(&mut self) -> Option<Arc<dyn Environment>> {
         let shelves = self.by_key.values_mut().filter(|shelf| !shelf.idle.is_empty());
@@ -307,6 +343,7 @@ mod tests {
     struct Scripted {
         made: Mutex<u32>,
         alive: Arc<Mutex<i32>>,
+        forgotten: Mutex<Vec<String>>,
     }
 
     struct Actor {
@@ -332,11 +369,21 @@ mod tests {
                 init: Duration::from_millis(7),
             })
         }
+
+        fn forget(&self, function: &FunctionName, version: &Qualifier) {
+            lock(&self.forgotten).push(format!("{function}:{version}"));
+        }
     }
 
     #[async_trait]
     impl Environment for Actor {
-        async fn invoke(&self, invocation: &Invocation, _: Duration, logs: LogSink) -> (Finished, LogSink) {
+        async fn invoke(
+            &self,
+            invocation: &Invocation,
+            _: Duration,
+            logs: LogSink,
+            _: Option<&ResponseSink>,
+        ) -> (Finished, LogSink) {
             let _turn = self.turn.lock().await;
             let mut duration = Duration::from_micros(50);
             let reuse = match invocation.payload.as_ref() {
@@ -401,6 +448,7 @@ mod tests {
             config: Arc::new(config),
             version: Qualifier::Latest,
             revision,
+            pin: Arc::new(()),
         })
     }
 
@@ -412,8 +460,12 @@ mod tests {
             invoked_arn: String::new(),
             client_context: None,
             trace: None,
+            tenant_id: None,
         };
-        let report = pool.run(spec, &invocation, &mut LogSink::new(None)).await.unwrap();
+        let report = pool
+            .run(spec, &invocation, &mut LogSink::new(None), None)
+            .await
+            .unwrap();
         let Outcome::Returned(number) = report.outcome else {
             panic!("{:?}", report.outcome)
         };
@@ -459,6 +511,24 @@ mod tests {
         );
         assert_eq!(run(&pool, &spec("f", 1), "dirty").await, told(2, false));
         assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 0 }, 0));
+    }
+
+    #[tokio::test]
+    async fn environments_that_nothing_will_run_in_again_are_ended() {
+        let executor = Arc::new(Scripted::default());
+        let alive = executor.alive.clone();
+        let pool = Pool::new(executor.clone(), Duration::from_secs(60), 8);
+        let (old, new) = (spec("f", 1), spec("f", 2));
+        for spec in [&old, &new, &spec("g", 1)] {
+            run(&pool, spec, "x").await;
+        }
+        pool.replace(&[&old], &[&new]);
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 2 }, 2));
+        assert_eq!(run(&pool, &new, "x").await, told(2, false), "the new one goes on");
+        assert!(lock(&executor.forgotten).is_empty(), "the version is still there");
+        pool.replace(&[&new], &[]);
+        assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 1 }, 1));
+        assert_eq!(*lock(&executor.forgotten), ["f:$LATEST"]);
     }
 
     #[tokio::test]

@@ -202,7 +202,7 @@ impl Shared {
     /// One initialisation, within `limit`.
     async fn initialise(
         self: &Arc<Self>,
-        spec: &EnvironmentSpec,
+        spec: &Arc<EnvironmentSpec>,
         limit: Duration,
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
@@ -237,7 +237,7 @@ impl Shared {
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
                 Ok(Some(FromWorker::Loaded { .. })) => {
                     return Ok(Started {
-                        environment: Arc::new(ProcessEnvironment::new(worker)),
+                        environment: Arc::new(ProcessEnvironment::new(worker, spec.clone())),
                         init: begun.elapsed(),
                     });
                 }
@@ -263,6 +263,11 @@ enum Initialised {
 
 #[async_trait]
 impl Executor for ProcessExecutor {
+    fn forget(&self, function: &FunctionName, version: &Qualifier) {
+        // An environment that lives has what it needs of it.
+        let _ = std::fs::remove_dir_all(self.shared.code_cache_of(function, version));
+    }
+
     /// AWS gives an initialisation 10 seconds; one that needs longer is done again within the function's own timeout
     /// (AWS documentation, "Understanding the Lambda execution environment lifecycle", Init phase).
     async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError> {

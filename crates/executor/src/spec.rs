@@ -1,5 +1,6 @@
 //! What an environment is made from.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct EnvironmentSpec {
     pub version: Qualifier,
     /// Tells one state of configuration and code from another: an environment of an older revision is never reused.
     pub revision: u64,
+    /// Keeps the files that the configuration names. It lives as long as any environment that was made of this.
+    pub pin: Arc<dyn Any + Send + Sync>,
 }
 
 /// The first frame to a worker: all it needs to load one function, and nothing of the server.

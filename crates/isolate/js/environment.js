@@ -12,6 +12,8 @@ export const environment = {
    * Node.js 22, "-" later.
    */
   requestId: undefined,
+  /** The tenant on whose behalf it runs, if any. */
+  tenantId: undefined,
 };
 
 /** Handlers may answer through a callback: up to Node.js 22 (AWS removed it with 24). */

@@ -10,7 +10,7 @@ import { installNavigator } from "ext:runtime/navigator.js";
 import {
   forgetException, hasException, initError, invokeError, RuntimeError, uncaughtException, unhandledRejection,
 } from "ext:runtime/report.js";
-import { beginStore, bufferedResponse, installAwslambda } from "ext:runtime/streaming.js";
+import { answerStream, beginStore, installAwslambda } from "ext:runtime/streaming.js";
 
 const {
   DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, ObjectKeys, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator,
@@ -113,18 +113,19 @@ function becomeNode(process, settings) {
 // --- Invocation -------------------------------------------------------------------------------------------------------
 
 /**
- * Runs the handler. Returns the result, or a promise of it: JSON text, or a Uint8Array of a streaming handler; throws or rejects with
- * Lambda's error JSON.
+ * Runs the handler. Returns the result, or a promise of it: JSON text, or what has not left already of a streaming handler's bytes; throws
+ * or rejects with Lambda's error JSON.
  */
-function invoke(payload, id, arn, deadline, clientContext, trace) {
+function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
   environment.requestId = id;
+  environment.tenantId = tenant;
   onDrained = undefined;
   forgetException();
   if (trace !== shownTrace) {
     showTrace(trace);
   }
   const traceId = trace === "" ? undefined : trace;
-  beginStore(id, traceId);
+  beginStore(id, traceId, tenant);
   try {
     const event = JSONParse(payload);
     /** Adds to a context what Lambda tells of function and invocation. */
@@ -136,10 +137,11 @@ function invoke(payload, id, arn, deadline, clientContext, trace) {
       context.logGroupName = settings.log_group;
       context.logStreamName = settings.log_stream;
       context.clientContext = clientContext === "" ? undefined : JSONParse(clientContext);
+      // Told of callers with credentials of Cognito, which nobody has here.
       context.identity = undefined;
       context.invokedFunctionArn = arn;
       context.awsRequestId = id;
-      context.tenantId = undefined;
+      context.tenantId = tenant;
       if (!hasCallbacks()) {
         context.xRayTraceId = traceId;
       }
@@ -308,16 +310,16 @@ function withCallback(event, describe) {
 
 // --- Streaming --------------------------------------------------------------------------------------------------------
 
-/** Runs a streaming handler. Gives a promise of the bytes that it wrote. */
+/** Runs a streaming handler. Gives a promise of the bytes that it wrote and that have not left already. */
 function stream(event, context) {
-  const { stream: responseStream, bytes } = bufferedResponse(target.highWaterMark);
+  const { stream: responseStream, ended, abandon } = answerStream(target.highWaterMark);
   return new Promise((resolve, reject) => {
     let over = false;
     const fail = (error) => {
       if (!over) {
         over = true;
-        responseStream.destroy();
-        reject(invokeError(error));
+        const json = invokeError(error);
+        abandon(() => reject(json));
       }
     };
     // Version 3 reports these two as plain text.
@@ -331,8 +333,8 @@ function stream(event, context) {
         resolve(written);
       }
     };
-    PromisePrototypeThen(bytes, ({ whole }) => {
-      written = whole;
+    PromisePrototypeThen(ended, (bytes) => {
+      written = bytes;
       end();
     }, fail);
     const fulfilled = (value) => {

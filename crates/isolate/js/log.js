@@ -30,7 +30,8 @@ function print(level, message) {
 
 function printJson(level, record, replacer) {
   const time = DatePrototypeToISOString(new Date());
-  op_print_line(`${JSONStringify({ __proto__: null, timestamp: time, level, requestId: environment.requestId, ...record }, replacer)}\n`);
+  const { requestId, tenantId } = environment;
+  op_print_line(`${JSONStringify({ __proto__: null, timestamp: time, level, requestId, tenantId, ...record }, replacer)}\n`);
 }
 
 /** A list of the lines of a stack that no polluted prototype reaches. */

@@ -4,11 +4,12 @@ import { core, primordials } from "ext:core/mod.js";
 import { isModern } from "ext:runtime/environment.js";
 import { HIGH_WATER_MARK, STREAMING } from "ext:runtime/handler.js";
 import { RuntimeError } from "ext:runtime/report.js";
+import { op_answer_begin, op_answer_room, op_answer_send, op_answer_streams } from "ext:core/ops";
 
 const {
   ArrayPrototypeIncludes, ArrayPrototypePush, Error, JSONStringify, NumberParseInt, ObjectDefineProperty, ObjectValues, Promise,
-  SafeArrayIterator, String, SymbolFor, TypedArrayPrototypeGetByteLength, TypedArrayPrototypeGetSymbolToStringTag,
-  TypedArrayPrototypeSet, Uint8Array,
+  PromisePrototypeThen, RegExpPrototypeTest, SafeArrayIterator, SafeRegExp, String, SymbolFor, TypedArrayPrototypeGetByteLength,
+  TypedArrayPrototypeGetSymbolToStringTag, TypedArrayPrototypeSet, TypedArrayPrototypeSubarray, TypeError, Uint8Array,
 } = primordials;
 
 const loadStream = core.createLazyLoader("node:stream");
@@ -17,8 +18,14 @@ const loadBuffer = core.createLazyLoader("node:buffer");
 /** The content type that tells whoever speaks HTTP for the function that a prelude comes first. */
 const HTTP_PRELUDE = "application/vnd.awslambda.http-integration-response";
 
-/** The most bytes of a response that is handed back whole (recorded from AWS: 6 MiB and 100). */
-const LIMIT = 6291556;
+/** The content type of AWS's client where the handler sets none. */
+const DEFAULT_TYPE = "application/octet-stream";
+/** What may stand in a header, and how much of it. */
+const HEADER_TEXT = new SafeRegExp(/^[\t\x20-\x7e]{0,1024}$/);
+
+/** The most bytes of a response that is handed back whole (recorded from AWS: 6 MiB and 100), and of one that is streamed (200 MB). */
+const WHOLE_LIMIT = 6291556;
+const STREAMED_LIMIT = 209715200;
 
 class HttpResponseStream {
   /** Puts status code, headers and cookies before the first byte: as JSON, ended by eight NUL bytes. */
@@ -102,36 +109,57 @@ export function installAwslambda(global, env) {
 }
 
 /** Begins the store's record of an invocation. */
-export function beginStore(id, trace) {
+export function beginStore(id, trace, tenant) {
   if (store !== undefined) {
     store.currentContext = {
       [PROTECTED_KEYS.REQUEST_ID]: id,
       [PROTECTED_KEYS.X_RAY_TRACE_ID]: trace,
+      [PROTECTED_KEYS.TENANT_ID]: tenant,
     };
   }
 }
 
 /**
- * A stream that gives what is written to `send(bytes, done)`, and calls `close(error)` once: at its end, or when it failed.
- * The seam for responses that leave piece by piece.
+ * The stream of a streaming handler: its bytes leave as they are written where the caller takes them so, else they are kept until it ends.
+ *
+ * Gives `{ stream, ended, abandon }`: `ended` is a promise of the bytes that have not left, `abandon(done)` ends a stream whose handler has failed.
  */
-function responseStream(highWaterMark, send, close) {
+export function answerStream(highWaterMark) {
+  return op_answer_streams() ? streamedAnswer(highWaterMark) : wholeAnswer(highWaterMark);
+}
+
+/**
+ * A stream that tells `begin(contentType)`, gives what is written to `send(bytes, done)`, and calls `close(error)` once: at its end, or when
+ * it failed. Gives the stream and its own `end`, which user code cannot change.
+ */
+function responseStream(highWaterMark, limit, { begin, send, close }) {
   const { Writable } = loadStream();
   const { Buffer } = loadBuffer();
+  let contentType = DEFAULT_TYPE;
   let begun = false;
+  let length = 0;
   let stream;
 
   /** Before the first byte comes what `HttpResponseStream` wants to come first. */
-  function begin() {
+  function beginOnce() {
     if (!begun) {
       begun = true;
+      begin(contentType);
       stream._onBeforeFirstWrite?.((chunk) => write(chunk));
     }
   }
 
   stream = new Writable({
     ...(highWaterMark === undefined ? null : { highWaterMark }),
-    write: (chunk, _encoding, done) => send(chunk, done),
+    write(chunk, _encoding, done) {
+      length += TypedArrayPrototypeGetByteLength(chunk);
+      if (length <= limit) {
+        send(chunk, done);
+      } else {
+        const message = `Response payload size exceeded maximum allowed payload size (${limit} bytes).`;
+        done(new RuntimeError("Function.ResponseSizeTooLarge", message));
+      }
+    },
     final(done) {
       done();
       close();
@@ -141,16 +169,18 @@ function responseStream(highWaterMark, send, close) {
       close(error ?? new Error("Response stream is not finished."));
     },
   });
+  // A failure is told by `close`; without a listener it would be an exception of nobody.
+  stream.on("error", () => {});
   const write = stream.write.bind(stream);
   const end = stream.end.bind(stream);
   const isBytes = (chunk) => TypedArrayPrototypeGetSymbolToStringTag(chunk) === "Uint8Array";
   const asBytes = (chunk) => (typeof chunk === "string" || isBytes(chunk) ? chunk : Buffer.from(JSONStringify(chunk)));
   stream.write = (chunk, encoding, callback) => {
-    begin();
+    beginOnce();
     return write(asBytes(chunk), encoding, callback);
   };
   stream.end = (chunk, encoding, callback) => {
-    begin();
+    beginOnce();
     if (chunk === undefined || chunk === null || typeof chunk === "function") {
       return end(chunk, encoding, callback);
     }
@@ -158,49 +188,74 @@ function responseStream(highWaterMark, send, close) {
   };
   ObjectDefineProperty(stream, "setContentType", {
     __proto__: null,
-    value() {
+    value(type) {
       if (begun) {
         throw new RuntimeError("Runtime.InvalidStreamingOperation", "Cannot set content-type, too late.");
       }
+      const text = `${type}`;
+      if (!RegExpPrototypeTest(HEADER_TEXT, text)) {
+        throw new TypeError('Invalid character in header content ["Content-Type"]');
+      }
+      contentType = text;
     },
   });
-  return stream;
+  return { __proto__: null, stream, end };
 }
 
-/** A stream whose bytes are kept until it ends. Gives it and a promise of `{ whole }`. */
-export function bufferedResponse(highWaterMark) {
-  const chunks = [];
-  let length = 0;
-  let stream;
-  const bytes = new Promise((resolve, reject) => {
+/** Not at once: a writer that looks at what `write` returns must see the stream full, and then hear `drain`. */
+function soon(done) {
+  const { nextTick } = core.loadExtScript("ext:deno_node/_next_tick.ts");
+  nextTick(done);
+}
+
+/** Bytes that a promise can be resolved with, which looks for a `then`. */
+function newBytes(length) {
+  return ObjectDefineProperty(new Uint8Array(length), "then", { __proto__: null, value: undefined });
+}
+
+/** A stream whose bytes leave at once, as far as the reader is ready for them. */
+function streamedAnswer(highWaterMark) {
+  let made;
+  const ended = new Promise((resolve, reject) => {
     const send = (chunk, done) => {
-      length += TypedArrayPrototypeGetByteLength(chunk);
-      if (length > LIMIT) {
-        done(
-          new RuntimeError(
-            "Function.ResponseSizeTooLarge",
-            `Response payload size exceeded maximum allowed payload size (${LIMIT} bytes).`,
-          ),
-        );
+      const sent = op_answer_send(chunk);
+      if (sent === TypedArrayPrototypeGetByteLength(chunk)) {
+        soon(done);
         return;
       }
+      const rest = TypedArrayPrototypeSubarray(chunk, sent);
+      PromisePrototypeThen(op_answer_room(), (open) => open ? send(rest, done) : done(new Error("The invocation is over.")), done);
+    };
+    const close = (error) => error === undefined ? resolve(newBytes(0)) : reject(error);
+    made = responseStream(highWaterMark, STREAMED_LIMIT, { begin: op_answer_begin, send, close });
+  });
+  /** What was written before the failure still leaves, as it does with AWS's client. */
+  const abandon = (done) => {
+    PromisePrototypeThen(ended, done, done);
+    made.end();
+  };
+  return { __proto__: null, stream: made.stream, ended, abandon };
+}
+
+/** A stream whose bytes are kept until it ends. */
+function wholeAnswer(highWaterMark) {
+  const chunks = [];
+  let length = 0;
+  let made;
+  const ended = new Promise((resolve, reject) => {
+    const send = (chunk, done) => {
       // The writer may use its buffer again.
       const copy = new Uint8Array(TypedArrayPrototypeGetByteLength(chunk));
       TypedArrayPrototypeSet(copy, chunk);
       ArrayPrototypePush(chunks, copy);
-      // Not at once: a writer that looks at what `write` returns must see the stream full, and then hear `drain`.
-      const { nextTick } = core.loadExtScript("ext:deno_node/_next_tick.ts");
-      nextTick(done);
+      length += TypedArrayPrototypeGetByteLength(copy);
+      soon(done);
     };
-    const close = (error) => error === undefined ? resolve({ __proto__: null, whole: join() }) : reject(error);
-    stream = responseStream(highWaterMark, send, close);
-    // A failure is told by the promise; without a listener it would be an exception of nobody.
-    stream.on("error", () => {});
+    const close = (error) => error === undefined ? resolve(join()) : reject(error);
+    made = responseStream(highWaterMark, WHOLE_LIMIT, { begin() {}, send, close });
   });
   function join() {
-    const whole = new Uint8Array(length);
-    // A promise is resolved with it, which looks for a `then`.
-    ObjectDefineProperty(whole, "then", { __proto__: null, value: undefined });
+    const whole = newBytes(length);
     let at = 0;
     for (const chunk of new SafeArrayIterator(chunks)) {
       TypedArrayPrototypeSet(whole, chunk, at);
@@ -208,5 +263,9 @@ export function bufferedResponse(highWaterMark) {
     }
     return whole;
   }
-  return { __proto__: null, stream, bytes };
+  const abandon = (done) => {
+    made.stream.destroy();
+    done();
+  };
+  return { __proto__: null, stream: made.stream, ended, abandon };
 }

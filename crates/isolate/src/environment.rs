@@ -15,7 +15,8 @@ use hikigane_executor::frames::InvokeFrame;
 use crate::authorities::Authorities;
 use crate::cage::Cage;
 use crate::code_cache::{CodeCache, Source};
-use crate::extensions::{Printer, UnhandledRejection, extensions, runtime};
+use crate::extensions::{Answers, UnhandledRejection, extensions, runtime};
+use crate::link::Link;
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
 use crate::rehearsal::Rehearsal;
@@ -139,9 +140,12 @@ impl JsEnvironment {
         Self::enter(platform, runtime, loader, buffers)
     }
 
-    /// Sends what the function logs to `printer`.
-    pub fn print_to(&mut self, printer: Printer) {
-        self.runtime.op_state().borrow_mut().put(printer);
+    /// Sends what the function logs, and the answers that it streams, over `link`.
+    pub fn speak_through(&mut self, link: &Rc<Link>) {
+        let state = self.runtime.op_state();
+        let mut state = state.borrow_mut();
+        state.put(link.printer());
+        state.put(Answers(link.clone()));
     }
 
     /// Collects all garbage: what is left is what copies of this process share.
@@ -316,7 +320,7 @@ impl JsEnvironment {
     }
 
     /// Begins to run the handler: as far as it comes without the event loop, which is mostly to its end. The result is JSON text, or the
-    /// bytes that a streaming handler wrote.
+    /// bytes that a streaming handler wrote and that have not left already.
     pub fn invoke(&mut self, frame: &InvokeFrame) -> Step {
         self.call(&self.entry.invoke.clone(), |scope, arguments| {
             arguments.push(text(scope, &frame.payload));
@@ -325,6 +329,9 @@ impl JsEnvironment {
             arguments.push(v8::Number::new(scope, frame.deadline_ms as f64).into());
             arguments.push(text(scope, frame.client_context.as_bytes()));
             arguments.push(text(scope, frame.trace.as_bytes()));
+            if !frame.tenant_id.is_empty() {
+                arguments.push(text(scope, frame.tenant_id.as_bytes()));
+            }
         })
     }
 
@@ -335,7 +342,7 @@ impl JsEnvironment {
         arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>, &mut Vec<v8::Local<'s, v8::Value>>),
     ) -> Step {
         deno_core::scope!(scope, self.runtime);
-        let mut values = Vec::with_capacity(6);
+        let mut values = Vec::with_capacity(7);
         arguments(scope, &mut values);
         let this = v8::undefined(scope).into();
         v8::tc_scope!(let scope, scope);

@@ -1,8 +1,10 @@
 //! The extensions of a function's realm: Deno's, and our own. The build script makes the snapshot from this list and the
 //! worker starts from it, so both compile this file; order and operations must be the same on both sides.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use deno_core::futures::future::LocalBoxFuture;
 use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
 use deno_error::JsErrorBox;
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
@@ -48,6 +50,10 @@ extension!(
     ops = [
         op_print_line,
         op_print_bytes,
+        op_answer_streams,
+        op_answer_begin,
+        op_answer_send,
+        op_answer_room,
         op_processors,
         op_unhandled_rejection,
         op_bootstrap_color_depth,
@@ -88,6 +94,21 @@ extension!(
 /// Takes what a function prints.
 pub struct Printer(pub Rc<dyn Fn(&str)>);
 
+/// Takes an answer that is streamed.
+pub trait Outlet {
+    /// Whether the answer of the invocation that runs is to be streamed.
+    fn is_open(&self) -> bool;
+    /// The answer begins.
+    fn begin(&self, content_type: String);
+    /// Takes as many bytes as there is room for, and says how many.
+    fn send(&self, bytes: &[u8]) -> usize;
+    /// Waits for room; false when the answer is over.
+    fn room(self: Rc<Self>) -> LocalBoxFuture<'static, bool>;
+}
+
+/// Where streaming answers go.
+pub struct Answers(pub Rc<dyn Outlet>);
+
 /// Lambda's error JSON for a promise rejection that nobody handled.
 pub struct UnhandledRejection(pub String);
 
@@ -107,6 +128,40 @@ fn print(state: &OpState, text: &str) {
     if let Some(printer) = state.try_borrow::<Printer>() {
         let print = printer.0.clone();
         print(text);
+    }
+}
+
+fn outlet(state: &OpState) -> Option<Rc<dyn Outlet>> {
+    state.try_borrow::<Answers>().map(|answers| answers.0.clone())
+}
+
+/// Whether the caller of this invocation takes its answer as it is written.
+#[op2(fast)]
+fn op_answer_streams(state: &mut OpState) -> bool {
+    outlet(state).is_some_and(|outlet| outlet.is_open())
+}
+
+#[op2(fast)]
+fn op_answer_begin(state: &mut OpState, #[string] content_type: String) {
+    if let Some(outlet) = outlet(state) {
+        outlet.begin(content_type);
+    }
+}
+
+/// Sends bytes of the answer, as many as there is room for; gives their number.
+#[op2(fast)]
+fn op_answer_send(state: &mut OpState, #[buffer] bytes: &[u8]) -> u32 {
+    let sent = outlet(state).map_or(bytes.len(), |outlet| outlet.send(bytes));
+    u32::try_from(sent).unwrap_or(u32::MAX)
+}
+
+/// Resolves when there is room for more; to false when the answer is over.
+#[op2]
+async fn op_answer_room(state: Rc<RefCell<OpState>>) -> bool {
+    let outlet = outlet(&state.borrow());
+    match outlet {
+        Some(outlet) => outlet.room().await,
+        None => false,
     }
 }
 

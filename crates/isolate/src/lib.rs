@@ -10,6 +10,7 @@ mod environment;
 mod extensions;
 mod files;
 mod levels;
+mod link;
 mod memory;
 mod modules;
 mod mounts;

@@ -1,19 +1,16 @@
 //! The life of a worker process.
 
-use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
 
 use crate::cage::Cage;
 use crate::environment::{Failure, JsEnvironment};
-use crate::extensions::Printer;
+use crate::link::Link;
 use crate::memory;
 use crate::walls::Walls;
 
@@ -45,13 +42,7 @@ pub fn live(
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let mut link = Link {
-        socket: Rc::new(RefCell::new(socket.try_clone().map_err(|error| error.to_string())?)),
-        input: socket,
-        tickets,
-        buffer: BytesMut::with_capacity(16 * 1024),
-        out: Vec::new(),
-    };
+    let link = Link::new(socket);
 
     let _context = tokio.enter();
     let mut walls = None;
@@ -59,7 +50,7 @@ pub fn live(
         walls = Some(Walls::prepare()?);
         tokio.block_on(environment.practise())?;
     }
-    environment.print_to(link.printer());
+    environment.speak_through(&link);
     link.send(&FromWorker::Ready)?;
     loop {
         match link.receive()? {
@@ -80,10 +71,15 @@ pub fn live(
                     }
                 }
             }
+            // For an answer that has ended meanwhile.
+            Some(ToWorker::Credit { .. }) => {}
             Some(ToWorker::Invoke(frame)) => {
-                if !link.tickets.draw().map_err(|error| error.to_string())? {
+                if !tickets.draw().map_err(|error| error.to_string())? {
                     link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
                     continue;
+                }
+                if frame.streams {
+                    link.open(frame.nonce);
                 }
                 let begun = Instant::now();
                 let step = environment.invoke(&frame);
@@ -93,6 +89,7 @@ pub fn live(
                 } else {
                     environment.end(step)
                 };
+                link.close();
                 let run = Ran {
                     nonce: frame.nonce,
                     micros: begun.elapsed().as_micros() as u64,
@@ -111,64 +108,6 @@ pub fn live(
                         }
                     }
                 }
-            }
-        }
-    }
-}
-
-/// The worker's side of the socket.
-struct Link {
-    socket: Rc<RefCell<UnixStream>>,
-    input: UnixStream,
-    tickets: Tickets,
-    buffer: BytesMut,
-    out: Vec<u8>,
-}
-
-impl Link {
-    /// Sends each piece of log at once, so that it is not lost when the process is killed.
-    fn printer(&self) -> Printer {
-        let socket = self.socket.clone();
-        Printer(Rc::new(move |text| {
-            // One line may be long; a frame has a limit.
-            for piece in text.as_bytes().chunks(256 * 1024) {
-                let mut out = Vec::with_capacity(piece.len() + 5);
-                FromWorker::Log(Bytes::copy_from_slice(piece)).encode(&mut out);
-                if socket.borrow_mut().write_all(&out).is_err() {
-                    std::process::exit(0);
-                }
-            }
-        }))
-    }
-
-    fn send(&mut self, frame: &FromWorker) -> Result<(), String> {
-        self.out.clear();
-        frame.encode(&mut self.out);
-        self.socket
-            .borrow_mut()
-            .write_all(&self.out)
-            .map_err(|error| error.to_string())
-    }
-
-    /// The next frame; `None` when the server is gone.
-    fn receive(&mut self) -> Result<Option<ToWorker>, String> {
-        loop {
-            if let Some(frame) = ToWorker::decode(&mut self.buffer).map_err(|error| error.to_string())? {
-                return Ok(Some(frame));
-            }
-            let start = self.buffer.len();
-            let room = (self.buffer.capacity() - start).max(16 * 1024);
-            self.buffer.resize(start + room, 0);
-            let read = loop {
-                match self.input.read(&mut self.buffer[start..]) {
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            let read = read.map_err(|error| error.to_string())?;
-            self.buffer.truncate(start + read);
-            if read == 0 {
-                return Ok(None);
             }
         }
     }

@@ -30,6 +30,8 @@ section! {
         "sources" => sources: Sources,
         /// `required`: start only where the kernel gives the whole sandbox. `auto` unless set: what is missing is a warning.
         "sandbox" => sandbox: OneOf<SandboxMode>,
+        /// An S3 service, as `http://127.0.0.1:9100`: code that is deployed from a bucket which is none of `sources.s3` is fetched from there, unsigned.
+        "s3Endpoint" => s3_endpoint: String,
     }
     required: ["functions"]
     later: ["layers"]

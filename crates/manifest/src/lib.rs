@@ -94,6 +94,8 @@ pub struct Manifest {
     pub sandbox: SandboxMode,
     /// What the sandbox opens to functions that are not in the file: `defaults.allow`, or else the network, as on AWS.
     pub allow: Allow,
+    /// Where objects of buckets are that no source has: `http://host:port`.
+    pub s3_endpoint: Option<String>,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
     /// The events of all functions, in the order of the file; disabled ones too.
@@ -269,6 +271,7 @@ fn assemble(
             timezone,
             sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
             allow: function::allow_others(defaults, &base),
+            s3_endpoint: s3_endpoint(document, problems),
             base,
             functions,
             bindings,
@@ -286,6 +289,22 @@ fn binding(event: event::Event) -> Option<Binding> {
         filter: event.filter,
         enabled: event.enabled,
     })
+}
+
+fn s3_endpoint(document: &Document, problems: &mut Problems) -> Option<String> {
+    let url = document.s3_endpoint.given()?;
+    let authority = url.value.strip_prefix("http://").unwrap_or_default();
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.is_empty() || authority.contains(['/', '?', '#', '@', '\\', ' ']) {
+        problems
+            .error(
+                url.span,
+                format!("{} is not the address of an S3 service", quote(&url.value)),
+            )
+            .help("write `http://`, a host and a port, as `http://127.0.0.1:9100`");
+        return None;
+    }
+    Some(format!("http://{authority}"))
 }
 
 fn timezone(defaults: &Defaults, problems: &mut Problems) -> Option<String> {

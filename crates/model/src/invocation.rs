@@ -20,6 +20,8 @@ pub struct Invocation {
     pub client_context: Option<String>,
     /// The X-Ray trace header.
     pub trace: Option<String>,
+    /// The tenant on whose behalf it runs.
+    pub tenant_id: Option<String>,
 }
 
 /// How an invocation ended.

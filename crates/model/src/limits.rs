@@ -6,6 +6,8 @@ pub const SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
 pub const ASYNC_PAYLOAD: usize = 1024 * 1024;
 /// Largest response payload of a buffered invocation, bytes (6 MiB + 100).
 pub const RESPONSE_PAYLOAD: usize = 6_291_556;
+/// Largest response payload that is streamed, bytes (200 MB).
+pub const STREAMED_RESPONSE: usize = 200 * 1024 * 1024;
 /// Function timeout, seconds: smallest, default, largest.
 pub const TIMEOUT: (u32, u32, u32) = (1, 3, 900);
 /// Function memory, MB: smallest, default, largest.
@@ -32,3 +34,9 @@ pub const ENVIRONMENT: usize = 4 * 1024;
 pub const LAYERS: usize = 5;
 /// Code and layers of a function together, unzipped, bytes (250 MB).
 pub const UNZIPPED: u64 = 262_144_000;
+/// A package that is sent in a request, zipped, bytes (50 MB).
+pub const ZIPPED: u64 = 52_428_800;
+/// All packages of all functions, versions and layers together, zipped, bytes (75 GB).
+pub const CODE_STORAGE: u64 = 75 * 1024 * 1024 * 1024;
+/// A policy of a function or layer version, bytes of its JSON (20 KB).
+pub const POLICY: usize = 20 * 1024;

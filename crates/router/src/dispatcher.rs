@@ -107,11 +107,13 @@ impl Router {
                     invoked_arn: lease.event.invoked_arn.clone(),
                     client_context: lease.event.client_context.clone(),
                     trace: lease.event.trace.clone(),
+                    tenant_id: None,
                 },
                 binding: lease.event.binding.clone(),
                 trigger: lease.event.trigger.clone(),
                 mode: InvokeMode::Async,
                 attempt: lease.attempts + 1,
+                response: None,
             };
             match router.run(order, permit).await {
                 Ok(completed) => {

@@ -34,6 +34,7 @@ impl Binding {
             payload: event.payload,
             client_context: None,
             trace: event.trace,
+            tenant_id: None,
         }
     }
 

@@ -10,11 +10,13 @@ mod live;
 mod retry;
 mod router;
 mod routes;
+mod stream;
 
 pub use admission::Admission;
 pub use ingress::Gate;
 pub use live::{LiveLogs, LogLine};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
+pub use stream::Streaming;
 
 pub use hikigane_executor::EnvironmentSpec;

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, StartError};
+use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, ResponseSink, StartError};
 use hikigane_model::{
     BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
     function_arn, limits,
@@ -69,6 +69,8 @@ pub struct InvokeRequest {
     pub client_context: Option<String>,
     /// The X-Ray trace header.
     pub trace: Option<String>,
+    /// The tenant on whose behalf it runs. The queue does not keep it.
+    pub tenant_id: Option<String>,
 }
 
 /// The end of a synchronous invocation.
@@ -131,6 +133,8 @@ pub(crate) struct Order {
     pub trigger: String,
     pub mode: InvokeMode,
     pub attempt: u32,
+    /// Where a streaming handler's answer goes; `None`: it is the outcome, whole.
+    pub response: Option<ResponseSink>,
 }
 
 /// A run that was made, with its entry for the history.
@@ -168,7 +172,11 @@ impl Router {
     pub fn deploy(&self, name: &FunctionName, function: Option<Deployed>) {
         self.admission
             .reserve(name, function.as_ref().and_then(|function| function.reserved));
-        self.routes.set(name, function);
+        let after = function.map(Arc::new);
+        let before = self.routes.set(name, after.clone());
+        let before = before.as_deref().map(Deployed::ready).unwrap_or_default();
+        let after = after.as_deref().map(Deployed::ready).unwrap_or_default();
+        self.pool.replace(&before, &after);
         // Events may wait for just this.
         self.wake.notify_one();
     }
@@ -223,6 +231,19 @@ impl Router {
         request: InvokeRequest,
         request_id: RequestId,
     ) -> Result<Invoked, InvokeError> {
+        let (order, permit) = self.admit(trigger, binding, request, request_id)?;
+        let run = self.running.track_future(self.clone().complete(order, permit));
+        Unabandoned(Some(Box::pin(run))).await
+    }
+
+    /// A synchronous run that may be made now.
+    pub(crate) fn admit(
+        &self,
+        trigger: &str,
+        binding: Option<BindingId>,
+        request: InvokeRequest,
+        request_id: RequestId,
+    ) -> Result<(Order, Permit), InvokeError> {
         let spec = self.find(&request, &request_id)?;
         check_size(&request, limits::SYNC_PAYLOAD, "RequestResponse")?;
         if self.stopping.is_cancelled() {
@@ -241,26 +262,29 @@ impl Router {
                 invoked_arn,
                 client_context: request.client_context,
                 trace: request.trace,
+                tenant_id: request.tenant_id,
             },
             binding,
             trigger: trigger.to_owned(),
             mode: InvokeMode::Sync,
             attempt: 1,
+            response: None,
         };
-        let router = self.clone();
-        let run = self.running.track_future(async move {
-            let (request_id, version) = (order.invocation.request_id.clone(), order.spec.version.clone());
-            let completed = router.run(order, permit).await.map_err(InvokeError::Unavailable)?;
-            let log = completed.run.log.clone();
-            router.history.record(completed.run);
-            Ok(Invoked {
-                request_id,
-                version,
-                report: completed.report,
-                log,
-            })
-        });
-        Unabandoned(Some(Box::pin(run))).await
+        Ok((order, permit))
+    }
+
+    /// Makes a synchronous run to its end, and records it.
+    pub(crate) async fn complete(self: Arc<Self>, order: Order, permit: Permit) -> Result<Invoked, InvokeError> {
+        let (request_id, version) = (order.invocation.request_id.clone(), order.spec.version.clone());
+        let completed = self.run(order, permit).await.map_err(InvokeError::Unavailable)?;
+        let log = completed.run.log.clone();
+        self.history.record(completed.run);
+        Ok(Invoked {
+            request_id,
+            version,
+            report: completed.report,
+            log,
+        })
     }
 
     pub(crate) async fn enqueue(
@@ -323,7 +347,8 @@ impl Router {
             format: config.log_format,
         };
         logs.platform(&platform.start());
-        let report = match self.pool.run(&order.spec, &order.invocation, &mut logs).await {
+        let response = order.response.as_ref();
+        let report = match self.pool.run(&order.spec, &order.invocation, &mut logs, response).await {
             Ok(report) => report,
             Err(StartError::Host(message)) => return Err(message),
             Err(StartError::Function { .. }) => return Err("an initialisation error came where none can be".into()),
@@ -407,6 +432,10 @@ fn entry(order: Order, version: String, report: &Report, started_at: DateTime<Ut
         InitKind::Warm => None,
         InitKind::Cold(duration) => Some(duration.as_secs_f64() * 1000.0),
     };
+    let output = match order.response {
+        Some(response) if report.outcome.is_success() && response.has_begun() => response.head(),
+        _ => report.outcome.to_payload(&order.invocation.request_id),
+    };
     Run {
         attempt: order.attempt,
         binding: order.binding,
@@ -420,7 +449,7 @@ fn entry(order: Order, version: String, report: &Report, started_at: DateTime<Ut
         duration_ms: report.usage.duration.as_secs_f64() * 1000.0,
         init_ms,
         max_memory_mb: report.usage.max_memory_mb,
-        output: report.outcome.to_payload(&order.invocation.request_id),
+        output,
         request_id: order.invocation.request_id,
         input: order.invocation.payload,
         log,

@@ -92,11 +92,12 @@ impl Routes {
         .cloned()
     }
 
-    pub(crate) fn set(&self, name: &FunctionName, function: Option<Deployed>) {
+    /// Returns the function as it was.
+    pub(crate) fn set(&self, name: &FunctionName, function: Option<Arc<Deployed>>) -> Option<Arc<Deployed>> {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         match function {
-            Some(function) => drop(functions.insert(name.clone(), Arc::new(function))),
-            None => drop(functions.remove(name)),
+            Some(function) => functions.insert(name.clone(), function),
+            None => functions.remove(name),
         }
     }
 
@@ -120,6 +121,17 @@ impl Deployed {
             versions: BTreeMap::new(),
             aliases: BTreeMap::new(),
         }
+    }
+
+    /// All versions that can be started.
+    pub(crate) fn ready(&self) -> Vec<&EnvironmentSpec> {
+        let targets = std::iter::once(&self.latest).chain(self.versions.values());
+        targets
+            .filter_map(|target| match target {
+                Target::Ready(spec) => Some(spec.as_ref()),
+                Target::Refused(_) => None,
+            })
+            .collect()
     }
 
     fn at(&self, qualifier: &Qualifier) -> Option<&Target> {

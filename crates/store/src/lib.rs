@@ -3,7 +3,12 @@
 //! [`EventQueue`], [`State`] and [`History`] are small traits, so that a cluster engine can stand behind them later;
 //! [`SqliteStore`] implements them over one SQLite file that people can open, back up and trust. [`Objects`] keeps packages of code, unpacked.
 
+#[cfg(test)]
+#[path = "../../../tests/support/archives.rs"]
+mod archives;
 mod objects;
+#[cfg(test)]
+mod objects_tests;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -16,7 +21,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hikigane_model::{BindingId, FunctionName, InvokeMode, Qualifier, RequestId, StateWrite};
 
-pub use objects::{Files, Objects, Package};
+pub use objects::{Files, Objects, Package, Pin};
 pub use sqlite::SqliteStore;
 pub use unzip::PackageError;
 

@@ -1,46 +1,69 @@
 //! Packages, unpacked once: `objects/<SHA-256>/` below the data directory.
 //!
 //! An object is made under another name, brought to the disk and then renamed, so that one that is there is whole. It never changes. The name
-//! of an unpacked zip is the hash of the zip; of merged layers, the hash of what is known of their files. An uploaded zip is kept beside what was
+//! of an unpacked zip is the hash of the zip; of merged layers, the hash of what they were merged from. An uploaded zip is kept beside what was
 //! unpacked from it, as `<SHA-256>.zip`.
+//!
+//! An object stays while it is *pinned* (who made or asked for it holds a [`Pin`]: an upload that is not in the catalog yet, an environment that runs) or
+//! *used* (the catalog names it). [`Objects::collect`] removes the others. It asks for the catalog after it has seen that an object is not pinned, and
+//! whoever puts an object into the catalog unpins it afterwards: so none is removed that is about to be used.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hikigane_model::{RequestId, limits};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::unzip::{PackageError, unzip};
 
 /// The packages of one server.
 pub struct Objects {
-    directory: PathBuf,
-    used: Mutex<HashSet<OsString>>,
+    shared: Arc<Shared>,
 }
 
-/// An uploaded zip.
-#[derive(Debug, Clone, PartialEq, Eq)]
+struct Shared {
+    directory: PathBuf,
+    /// How many pins there are of each name.
+    pinned: Mutex<HashMap<String, usize>>,
+    /// Told when a name has no pin any more.
+    freed: Notify,
+}
+
+/// Keeps objects where they are. Dropped: they may be removed, unless the catalog uses them.
+pub struct Pin {
+    names: Vec<String>,
+    shared: Arc<Shared>,
+}
+
+/// An uploaded package, kept and unpacked.
+#[derive(Debug)]
 pub struct Package {
-    /// Its SHA-256, base64, as AWS shows it. It names the package.
+    /// The SHA-256 of its zip, base64, as AWS shows it. It names the package.
     pub sha256: String,
-    /// Its bytes.
+    /// Bytes of the zip.
     pub size: u64,
+    /// Bytes of the files in it.
+    pub unzipped: u64,
+    /// To be held until the catalog names the package.
+    pub pin: Pin,
 }
 
 /// A function's code and layers, ready to be mounted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Files {
     /// The code: a directory, or a file that was named as such.
     pub code: PathBuf,
     /// All layers in one directory; `None` when there are none.
     pub layers: Option<PathBuf>,
+    /// To be held while they are in use.
+    pub pin: Pin,
 }
 
 impl Objects {
@@ -48,114 +71,162 @@ impl Objects {
     pub fn open(data: &Path) -> io::Result<Self> {
         let directory = std::path::absolute(data)?.join("objects");
         fs::create_dir_all(&directory)?;
-        Ok(Self {
+        let shared = Shared {
             directory,
-            used: Mutex::default(),
+            pinned: Mutex::default(),
+            freed: Notify::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
         })
     }
 
-    /// Unpacks what is zipped and merges the layers, within AWS's limit for all of it.
+    /// The files of a manifest's function: unpacks what is zipped and merges the layers, within AWS's limit for all of it.
     ///
     /// # Errors
     ///
     /// The path that is wrong, and why.
     pub fn files(&self, code: &Path, layers: &[PathBuf]) -> Result<Files, (PathBuf, PackageError)> {
+        let mut pin = self.pin([]);
         let mut budget = limits::UNZIPPED;
-        let mut unpack = |path: &PathBuf| self.unpacked(path, &mut budget).map_err(|error| (path.clone(), error));
+        let mut unpack = |path: &PathBuf| {
+            let unpacked = self.unpacked(path, &mut budget, &mut pin);
+            unpacked.map_err(|error| (path.clone(), error))
+        };
         let code = unpack(&code.to_owned())?;
         let layers = layers.iter().map(unpack).collect::<Result<Vec<_>, _>>()?;
-        let merged = match layers.as_slice() {
-            [] => None,
-            [only] => Some(only.clone()),
-            several => Some(
-                self.merged(several)
-                    .map_err(|error| (self.directory.clone(), error.into()))?,
-            ),
+        let described = || -> io::Result<String> {
+            let mut hash = Sha256::new();
+            for layer in &layers {
+                describe(layer, layer, &mut hash)?;
+            }
+            Ok(hex(&hash.finalize()))
         };
-        Ok(Files { code, layers: merged })
+        let merged = self.merged(&layers, described, &mut pin);
+        match merged {
+            Ok(layers) => Ok(Files { code, layers, pin }),
+            Err(error) => Err((self.shared.directory.clone(), error.into())),
+        }
     }
 
-    /// Keeps an uploaded zip, and unpacks it.
+    /// The files of uploaded packages, named by their hashes.
     ///
     /// # Errors
     ///
-    /// What is wrong with it. Nothing is kept then.
-    pub fn put(&self, zip: &[u8]) -> Result<Package, PackageError> {
-        let digest = Sha256::digest(zip);
-        let package = Package {
-            sha256: BASE64_STANDARD.encode(digest),
-            size: zip.len() as u64,
+    /// One that is not there, or layers that cannot be merged.
+    pub fn uploaded(&self, code: &str, layers: &[&str]) -> io::Result<Files> {
+        let mut pin = self.pin([]);
+        let mut directory = |sha256: &str| -> io::Result<PathBuf> {
+            let name = name_of(sha256);
+            pin.add(name.clone());
+            let path = self.shared.directory.join(name);
+            fs::metadata(&path).map(|_| path)
         };
-        let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let kept = self.make::<PackageError>(&format!("{name}.zip"), |target| {
-            fs::remove_dir(target)?;
-            Ok(fs::write(target, zip)?)
-        })?;
-        let unpacked = self.make(&name, |target| {
-            unzip(&mut File::open(&kept)?, target, limits::UNZIPPED).map(drop)
-        });
-        if unpacked.is_err() {
-            let _ = remove(&kept);
+        let code = directory(code)?;
+        let directories = layers.iter().map(|sha256| directory(sha256));
+        let directories = directories.collect::<io::Result<Vec<_>>>()?;
+        let layers = self.merged(&directories, || Ok(hex(&Sha256::digest(layers.join("/")))), &mut pin)?;
+        Ok(Files { code, layers, pin })
+    }
+
+    /// Keeps an uploaded zip of at most `most` bytes, and unpacks it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or with the disk. Nothing is kept then.
+    pub fn put(&self, zip: &mut dyn Read, most: u64) -> Result<Package, PackageError> {
+        let part = self.part();
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&part.path)?;
+        let (digest, size) = copy(zip, &mut file, most)?;
+        let name = hex(&digest);
+        let pin = self.pin([name.clone(), zip_of(&name)]);
+        let (files, kept) = (
+            self.shared.directory.join(&name),
+            self.shared.directory.join(zip_of(&name)),
+        );
+        if !files.exists() {
+            let target = self.part();
+            fs::create_dir(&target.path)?;
+            unzip(&mut file, &target.path, limits::UNZIPPED)?;
+            self.keep(&target.path, &files)?;
         }
-        unpacked?;
-        Ok(package)
+        if !kept.exists() {
+            self.keep(&part.path, &kept)?;
+        }
+        Ok(Package {
+            sha256: BASE64_STANDARD.encode(digest),
+            size,
+            unzipped: size_of(&files, u64::MAX)?,
+            pin,
+        })
     }
 
-    /// Where the files of an uploaded package are. It is in use from now on.
-    pub fn package(&self, sha256: &str) -> PathBuf {
-        let name = named(sha256);
-        self.mark(&name);
-        self.mark(&format!("{name}.zip"));
-        self.directory.join(name)
-    }
-
-    /// An uploaded package as it came.
+    /// The zip of an uploaded package, as it came.
     pub fn zip(&self, sha256: &str) -> io::Result<File> {
-        File::open(self.directory.join(format!("{}.zip", named(sha256))))
+        File::open(self.shared.directory.join(zip_of(&name_of(sha256))))
     }
 
-    /// All of these uploaded packages in one directory; of the same path, a later one's file is there. `None` when there are none.
-    pub fn layers(&self, packages: &[String]) -> io::Result<Option<PathBuf>> {
-        let directories: Vec<PathBuf> = packages.iter().map(|sha256| self.package(sha256)).collect();
-        match directories.as_slice() {
-            [] => Ok(None),
-            [only] => Ok(Some(only.clone())),
-            several => {
-                let name = hex(Sha256::new().chain_update(packages.join("/")));
-                self.make(&name, |target| {
-                    several.iter().try_for_each(|layer| merge(layer, target))
-                })
-                .map(Some)
+    /// Resolves when something has been unpinned, or [`Objects::look_again`] was called, since the last time: there may be something to collect.
+    pub async fn freed(&self) {
+        self.shared.freed.notified().await;
+    }
+
+    /// Tells that the catalog may need less than before.
+    pub fn look_again(&self) {
+        self.shared.freed.notify_one();
+    }
+
+    /// Removes the objects that are neither pinned nor among those that `used` gives, by the hashes of their packages, and what a server that was killed
+    /// left half made. Blocks.
+    pub fn collect(&self, used: impl FnOnce() -> Vec<String>) -> io::Result<()> {
+        let mut gone = Vec::new();
+        {
+            // Whoever pins an object from here on finds it either there for good or not at all.
+            let pinned = self.shared.pinned();
+            let mut free = Vec::new();
+            for entry in fs::read_dir(&self.shared.directory)? {
+                let name = entry?.file_name();
+                if name.to_str().is_none_or(|name| !pinned.contains_key(name)) {
+                    free.push(name);
+                }
+            }
+            if free.is_empty() {
+                return Ok(());
+            }
+            let used = used().into_iter().map(|sha256| name_of(&sha256));
+            let used: HashSet<String> = used.flat_map(|name| [zip_of(&name), name]).collect();
+            for name in free {
+                if name.to_str().is_some_and(|name| used.contains(name)) {
+                    continue;
+                }
+                let trash = self.shared.directory.join(format!("{}.gone", RequestId::random()));
+                fs::rename(self.shared.directory.join(name), &trash)?;
+                gone.push(trash);
             }
         }
-    }
-
-    fn mark(&self, name: &str) {
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.into());
-    }
-
-    /// Removes the objects that no call of [`Objects::files`] gave out, and what a server that was killed left half made.
-    pub fn collect(&self) -> io::Result<()> {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            if !used.contains(&entry.file_name()) {
-                remove(&entry.path())?;
-            }
-        }
-        Ok(())
+        gone.iter().try_for_each(|path| remove(path))
     }
 
     /// Removes all of them: for objects that were needed for a moment.
     pub fn discard(self) -> io::Result<()> {
-        remove(&self.directory)
+        remove(&self.shared.directory)
+    }
+
+    fn pin(&self, names: impl IntoIterator<Item = String>) -> Pin {
+        let mut pin = Pin {
+            names: Vec::new(),
+            shared: self.shared.clone(),
+        };
+        names.into_iter().for_each(|name| pin.add(name));
+        pin
     }
 
     /// The directory with a package's files. What it holds is taken off the budget.
-    fn unpacked(&self, path: &Path, budget: &mut u64) -> Result<PathBuf, PackageError> {
+    fn unpacked(&self, path: &Path, budget: &mut u64, pin: &mut Pin) -> Result<PathBuf, PackageError> {
         // What is not there is no mistake of the package; the function's invocations will say so.
         let Ok(found) = fs::metadata(path) else {
             return Ok(path.to_owned());
@@ -165,68 +236,156 @@ impl Objects {
             let mut archive = File::open(path)?;
             let mut hash = Sha256::new();
             io::copy(&mut archive, &mut hash)?;
-            self.make(&hex(hash), |target| unzip(&mut archive, target, *budget).map(drop))?
+            let name = hex(&hash.finalize());
+            self.made(name, pin, |target| unzip(&mut archive, target, *budget).map(drop))?
         } else {
             path.to_owned()
         };
         *budget = budget
-            .checked_sub(size(&files, *budget)?)
+            .checked_sub(size_of(&files, *budget)?)
             .ok_or(PackageError::TooLarge)?;
         Ok(files)
     }
 
-    /// One directory with all of `layers`; of the same path, a later one's file is there.
-    fn merged(&self, layers: &[PathBuf]) -> io::Result<PathBuf> {
-        let mut hash = Sha256::new();
-        for layer in layers {
-            describe(layer, layer, &mut hash)?;
+    /// One directory with all of `layers`, under the name that `name` gives it; of the same path, a later one's file is there.
+    fn merged(
+        &self,
+        layers: &[PathBuf],
+        name: impl FnOnce() -> io::Result<String>,
+        pin: &mut Pin,
+    ) -> io::Result<Option<PathBuf>> {
+        match layers {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            several => {
+                let merge_all = |target: &Path| several.iter().try_for_each(|layer| merge(layer, target));
+                self.made(name()?, pin, merge_all).map(Some)
+            }
         }
-        self.make(&hex(hash), |target| {
-            layers.iter().try_for_each(|layer| merge(layer, target))
-        })
     }
 
-    /// The object of this name, made by `fill` when it is not there.
-    fn make<E: From<io::Error>>(&self, name: &str, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<PathBuf, E> {
-        let object = self.directory.join(name);
-        self.mark(name);
-        if object.exists() {
-            return Ok(object);
+    /// The directory of this name, made by `fill` when it is not there.
+    fn made<E: From<io::Error>>(
+        &self,
+        name: String,
+        pin: &mut Pin,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let object = self.shared.directory.join(&name);
+        pin.add(name);
+        if !object.exists() {
+            let part = self.part();
+            fs::create_dir(&part.path)?;
+            fill(&part.path)?;
+            self.keep(&part.path, &object)?;
         }
-        // Another may make the same at this moment.
-        let half = self.directory.join(format!("{name}.{}.part", RequestId::random()));
-        let made = fs::create_dir(&half)
-            .map_err(E::from)
-            .and_then(|()| fill(&half))
-            .and_then(|()| self.keep(&half, &object).map_err(E::from));
-        if made.is_err() {
-            let _ = remove(&half);
+        Ok(object)
+    }
+
+    /// A name for something that is being made. Another may make the same at this moment.
+    fn part(&self) -> Part {
+        let name = format!("{}.part", RequestId::random());
+        Part {
+            path: self.shared.directory.join(&name),
+            _pin: self.pin([name]),
         }
-        made.map(|()| object)
     }
 
     /// Brings an object to the disk and gives it its name.
-    fn keep(&self, half: &Path, object: &Path) -> io::Result<()> {
-        close(half)?;
-        let directory = File::open(&self.directory)?;
+    fn keep(&self, part: &Path, object: &Path) -> io::Result<()> {
+        close(part)?;
+        let directory = File::open(&self.shared.directory)?;
         rustix::fs::syncfs(&directory)?;
-        match fs::rename(half, object) {
+        match fs::rename(part, object) {
             // It was made meanwhile: the same, since its name says what is in it.
-            Err(_) if object.exists() => remove(half)?,
+            Err(_) if object.exists() => {}
             renamed => renamed?,
         }
         directory.sync_all()
     }
 }
 
+impl Shared {
+    fn pinned(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pin {
+    fn add(&mut self, name: String) {
+        *self.shared.pinned().entry(name.clone()).or_default() += 1;
+        self.names.push(name);
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pin").field(&self.names).finish()
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.shared.pinned();
+        for name in &self.names {
+            if let Some(count) = pinned.get_mut(name) {
+                *count -= 1;
+                if *count == 0 {
+                    pinned.remove(name);
+                    self.shared.freed.notify_one();
+                }
+            }
+        }
+    }
+}
+
+/// Something half made. Dropped: removed, unless it was given its name.
+struct Part {
+    path: PathBuf,
+    _pin: Pin,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // What cannot be removed now is collected later.
+        let _ = remove(&self.path);
+    }
+}
+
+/// Copies at most `most` bytes. Returns the hash of all of them, and how many they are.
+fn copy(from: &mut dyn Read, to: &mut File, most: u64) -> Result<([u8; 32], u64), PackageError> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut size = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(PackageError::Unreadable(error)),
+        };
+        size += read as u64;
+        if size > most {
+            return Err(PackageError::ZipTooLarge(most));
+        }
+        hash.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
+    }
+    Ok((hash.finalize().into(), size))
+}
+
 /// The name of a package's object: its hash, in hexadecimal digits.
-fn named(sha256: &str) -> String {
-    let digest = BASE64_STANDARD.decode(sha256).unwrap_or_default();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+fn name_of(sha256: &str) -> String {
+    hex(&BASE64_STANDARD.decode(sha256).unwrap_or_default())
+}
+
+/// The name of the zip that the object `name` was unpacked from.
+fn zip_of(name: &str) -> String {
+    format!("{name}.zip")
 }
 
 /// Bytes of all files; stops when they are more than `most`. Links are not followed.
-fn size(path: &Path, most: u64) -> io::Result<u64> {
+fn size_of(path: &Path, most: u64) -> io::Result<u64> {
     let found = fs::symlink_metadata(path)?;
     let mut sum = if found.is_file() { found.len() } else { 0 };
     // The code may be named by a link.
@@ -235,7 +394,7 @@ fn size(path: &Path, most: u64) -> io::Result<u64> {
             let entry = entry?;
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                sum += size(&entry.path(), most)?;
+                sum += size_of(&entry.path(), most)?;
             } else if kind.is_file() {
                 sum += entry.metadata()?.len();
             }
@@ -332,6 +491,6 @@ fn remove(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -37,6 +37,12 @@ pub enum PackageError {
     /// With layers, it is too large (AWS's text).
     #[error("Unzipped size must be smaller than {} bytes", limits::UNZIPPED)]
     TooLarge,
+    /// The zip itself is too large (AWS's text).
+    #[error("Zipped size must be smaller than {0} bytes")]
+    ZipTooLarge(u64),
+    /// Where it comes from does not give all of it.
+    #[error("{0}")]
+    Unreadable(#[source] io::Error),
     /// The machine did not do its part.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -73,9 +79,7 @@ pub fn unzip(archive: &mut File, target: &Path, budget: u64) -> Result<u64, Pack
     let mut written = 0;
     for entry in entries.values().filter(|entry| entry.kind != Kind::Link) {
         match entry.kind {
-            Kind::Directory => {
-                make_directory(&root, &entry.path).map_err(|error| refused(&entry.path, &error.to_string()))?
-            }
+            Kind::Directory => make_directory(&root, &entry.path).map_err(|error| unwritable(&entry.path, error))?,
             _ => written += write_file(&mut archive, &root, entry, budget - written)?,
         }
     }
@@ -275,7 +279,7 @@ fn write_file(
 ) -> Result<u64, PackageError> {
     let refuse = |why: &dyn std::fmt::Display| refused(&entry.path, &why.to_string());
     if let Some((parent, _)) = entry.path.rsplit_once('/') {
-        make_directory(root, parent).map_err(|error| refuse(&error))?;
+        make_directory(root, parent).map_err(|error| unwritable(&entry.path, error))?;
     }
     let mode = Mode::from_raw_mode(if entry.executable { 0o555 } else { 0o444 });
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -284,7 +288,7 @@ fn write_file(
         rustix::io::Errno::EXIST => {
             refuse(&"has a name that this file system takes for another's: do they differ by case only?")
         }
-        error => refuse(&error),
+        error => unwritable(&entry.path, error),
     })?;
     let mut file = File::from(file);
     let mut source = archive.by_index(entry.index).map_err(|error| refuse(&error))?;
@@ -335,7 +339,7 @@ fn make_link(archive: &mut ZipArchive<&mut File>, root: &OwnedFd, entry: &Entry)
         )));
     }
     let (parent, name) = entry.path.rsplit_once('/').unwrap_or((".", &entry.path));
-    make_directory(root, parent).map_err(|error| refuse(&error))?;
+    make_directory(root, parent).map_err(|error| unwritable(&entry.path, error))?;
     let parent = rustix::fs::openat2(
         root,
         parent,
@@ -343,8 +347,8 @@ fn make_link(archive: &mut ZipArchive<&mut File>, root: &OwnedFd, entry: &Entry)
         Mode::empty(),
         BENEATH,
     )
-    .map_err(|error| refuse(&error))?;
-    rustix::fs::symlinkat(target, parent, name).map_err(|error| refuse(&error))
+    .map_err(|error| unwritable(&entry.path, error))?;
+    rustix::fs::symlinkat(target, parent, name).map_err(|error| unwritable(&entry.path, error))
 }
 
 /// Whether a relative path, walked from a directory `depth` below the root, ever leaves the root.
@@ -390,6 +394,17 @@ fn refused(entry: &str, why: &str) -> PackageError {
     PackageError::Entry {
         entry: entry.to_owned(),
         why: why.to_owned(),
+    }
+}
+
+/// An entry that cannot be made: the machine's fault when it has no room, or the entry's.
+fn unwritable(entry: &str, error: rustix::io::Errno) -> PackageError {
+    use rustix::io::Errno;
+    match error {
+        Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS | Errno::NFILE | Errno::MFILE | Errno::NOMEM => {
+            PackageError::Io(error.into())
+        }
+        error => refused(entry, &error.to_string()),
     }
 }
 

@@ -15,7 +15,7 @@ mod spec;
 
 pub use clock::Clock;
 pub use ingress::{Accepted, CallError, EmitError, EventSink, Ingress, PluginState, Reply, StateError, StateStore};
-pub use source::{Announcement, Context, Resource, Source, SourceError, TriggerPlugin};
+pub use source::{Announcement, Context, ObjectError, ObjectStore, Resource, Source, SourceError, TriggerPlugin};
 pub use spec::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
 
 pub use async_trait::async_trait;

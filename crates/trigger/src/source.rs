@@ -1,7 +1,10 @@
 //! What a trigger implements.
 
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::Schema;
@@ -29,8 +32,34 @@ pub trait Source: Send {
     /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to; what happens from
     /// now on is the source's, though it is emitted only when it runs.
     async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError>;
+    /// The objects it has, for those who take code from there; once it is open. `None`: it has none.
+    fn objects(&self) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
     /// Emits events until `context.shutdown` fires, then ends. An error ends the server with a message.
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError>;
+}
+
+/// Objects in buckets.
+pub trait ObjectStore: Send + Sync {
+    /// Opens an object. Blocks.
+    fn open(&self, bucket: &str, key: &str) -> Result<File, ObjectError>;
+    /// Puts an object there, whole or not at all; it replaces what was there. Blocks until it is on disk.
+    fn put(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), ObjectError>;
+}
+
+/// Why an object cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It has no bucket of that name.
+    #[error("there is no such bucket")]
+    NoSuchBucket,
+    /// The bucket has no object of that name, or can have none.
+    #[error("there is no such object")]
+    NoSuchKey,
+    /// The machine does not give it, or take it.
+    #[error("{0}")]
+    Unavailable(#[from] io::Error),
 }
 
 /// Something only one source may have.

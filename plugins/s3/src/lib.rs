@@ -8,6 +8,7 @@
 //! - `ledger`: which content of which object each binding has seen; the durable state.
 //! - `delivery`: reads what is due, emits, and retries while events cannot be stored.
 //! - `session`: one task a bucket that owns all of these.
+//! - `objects`: the objects for others to read.
 //!
 //! **Invariants.** No event is emitted for content that its binding has seen, and the record of that is written with
 //! the event. A loss (a full queue, a missed directory, a crash) is always followed by a scan that compares the disk
@@ -19,6 +20,7 @@ mod event;
 mod glob;
 mod key;
 mod ledger;
+mod objects;
 mod reader;
 mod report;
 mod scan;
@@ -37,14 +39,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_trigger::{
-    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors, TriggerPlugin,
-    async_trait,
+    Announcement, Clock, Context, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors,
+    TriggerPlugin, async_trait,
 };
 use schemars::Schema;
 use tokio::task::JoinSet;
 
 use crate::config::Bucket;
 use crate::delivery::Sequencer;
+use crate::objects::{BucketObjects, Buckets};
 use crate::scan::Walk;
 use crate::schema::OnStart;
 use crate::session::{Baseline, Limits, OpenBucket};
@@ -81,6 +84,7 @@ impl TriggerPlugin for S3Plugin {
 struct S3Source {
     buckets: Vec<Arc<Bucket>>,
     open: Vec<OpenBucket>,
+    objects: Arc<Buckets>,
     limits: Limits,
 }
 
@@ -89,6 +93,7 @@ impl S3Source {
         Self {
             buckets: buckets.into_iter().map(Arc::new).collect(),
             open: Vec::new(),
+            objects: Arc::new(Buckets(Vec::new())),
             limits: Limits::default(),
         }
     }
@@ -106,6 +111,7 @@ impl Source for S3Source {
     async fn open(&mut self, _clock: &Clock, _state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         let mut announcements = Vec::new();
         let mut roots: Vec<(String, PathBuf)> = Vec::new();
+        let mut objects = Vec::new();
         for bucket in &self.buckets {
             let root = find_directory(bucket)?;
             if let Some((other, _)) = roots.iter().find(|(_, known)| config::overlap(known, &root)) {
@@ -117,6 +123,11 @@ impl Source for S3Source {
             }
             announcements.push(announce(bucket, &root));
             roots.push((bucket.name.clone(), root.clone()));
+            objects.push(BucketObjects {
+                name: bucket.name.clone(),
+                tree: Tree::new(root.clone()),
+                ignore: bucket.ignore.clone(),
+            });
             if !bucket.listeners.is_empty() {
                 let tree = Tree::new(root);
                 let baseline = match bucket.on_start {
@@ -130,7 +141,12 @@ impl Source for S3Source {
                 });
             }
         }
+        self.objects = Arc::new(Buckets(objects));
         Ok(announcements)
+    }
+
+    fn objects(&self) -> Option<Arc<dyn ObjectStore>> {
+        Some(self.objects.clone())
     }
 
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {

@@ -7,7 +7,7 @@ use hikigane_model::LogFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Row;
+use super::{Row, UsedLayer};
 
 /// A function: its unpublished version, and what belongs to all of its versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ pub struct Version {
     pub memory: u32,
     /// Environment variables; `None` when they were never set.
     pub environment: Option<BTreeMap<String, String>>,
-    /// ARNs of layer versions, in the order in which they are merged.
-    pub layers: Vec<String>,
+    /// Layer versions, in the order in which they are merged.
+    pub layers: Vec<UsedLayer>,
     /// Size of `/tmp`, MB.
     pub ephemeral_storage: u32,
     /// `x86_64` or `arm64`.
@@ -107,13 +107,16 @@ impl Version {
 }
 
 /// A package of code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Code {
     /// SHA-256 of the zip, base64, as AWS shows it.
     pub sha256: String,
     /// Bytes of the zip.
     pub size: u64,
+    /// Bytes of the files in it.
+    #[serde(default)]
+    pub unzipped: u64,
     /// The image's address, of a function that is one.
     #[serde(default)]
     pub image: Option<String>,

@@ -103,6 +103,43 @@ pub enum ValidityUnit {
     Years,
 }
 
+/// A signing job that ended, by its id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningJob {
+    /// The profile's name.
+    pub profile: String,
+    /// The version of it that signed.
+    pub version: String,
+    /// What was to be signed.
+    pub source: Place,
+    /// The version of the source.
+    pub source_version: String,
+    /// Where the signed object went; `None` when nothing was signed.
+    pub signed: Option<Place>,
+    /// Why it ended as it did.
+    pub reason: String,
+    /// What a client calls its request, so that it is served once.
+    pub token: String,
+    /// When it was done.
+    pub at: DateTime<Utc>,
+    /// When the signature expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Row for SigningJob {
+    const KIND: &'static str = "signingJob";
+}
+
+/// An object in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+}
+
 /// That a signature is trusted no more, by the id of its job; or all that a version of a profile made, by `profile/version`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

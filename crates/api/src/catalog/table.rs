@@ -64,7 +64,7 @@ impl<T> Table<T> {
     }
 
     /// The rows whose keys start with `prefix`, in order.
-    pub fn starting_with(&self, prefix: String) -> impl Iterator<Item = (&str, &Arc<T>)> {
+    pub fn starting_with(&self, prefix: String) -> impl DoubleEndedIterator<Item = (&str, &Arc<T>)> + use<'_, T> {
         use std::ops::Bound::{Included, Unbounded};
         let rest = self
             .0
@@ -150,7 +150,10 @@ macro_rules! tables {
 tables! {
     code_signing_configs: super::CodeSigningConfig,
     functions: super::Function,
+    layer_versions: super::LayerVersion,
+    layers: super::Layer,
     revocations: super::Revocation,
+    signing_jobs: super::SigningJob,
     signing_profiles: super::SigningProfile,
     versions: super::Version,
 }

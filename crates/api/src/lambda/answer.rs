@@ -5,7 +5,7 @@ use hikigane_model::{ACCOUNT_ID, FunctionName, Qualifier, REGION, function_arn};
 use serde_json::{Map, Value, json};
 
 use super::Phase;
-use crate::catalog::{LastUpdate, Version};
+use crate::catalog::{LastUpdate, UsedLayer, Version};
 
 /// A time as `FunctionConfiguration` shows it: `2026-11-22T21:00:00.000+0000`.
 pub fn time(time: DateTime<Utc>) -> String {
@@ -124,7 +124,18 @@ impl Configuration<'_> {
     }
 
     fn layers(&self) -> Value {
-        let layer = |arn: &String| json!({"Arn": arn, "CodeSize": 0});
+        let layer = |layer: &UsedLayer| {
+            let mut shown = json!({"Arn": layer.arn, "CodeSize": layer.code.size});
+            for (member, arn) in [
+                ("SigningProfileVersionArn", &layer.code.signing_profile_version),
+                ("SigningJobArn", &layer.code.signing_job),
+            ] {
+                if let Some(arn) = arn {
+                    shown[member] = arn.as_str().into();
+                }
+            }
+            shown
+        };
         self.version.layers.iter().map(layer).collect()
     }
 

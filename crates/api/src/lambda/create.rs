@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::CodeSource;
+use super::code::{CodeSource, check_size};
 use super::code_signing;
+use super::layered::resolve;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
 use crate::catalog::{Code, Logging, Version, version_key};
@@ -27,7 +28,8 @@ pub struct Settings {
     timeout: Option<u32>,
     memory_size: Option<u32>,
     environment: Option<Environment>,
-    layers: Option<Vec<String>>,
+    /// ARNs of layer versions.
+    pub layers: Option<Vec<String>>,
     ephemeral_storage: Option<EphemeralStorage>,
     tracing_config: Option<Tracing>,
     dead_letter_config: Option<DeadLetter>,
@@ -105,25 +107,34 @@ impl Lambda {
         if let Some(architectures) = creation.architectures {
             version.architectures = architectures;
         }
-        creation.settings.apply(&mut version, &self.catalog.state())?;
+        let layers = creation.settings.layers.clone().unwrap_or_default();
+        creation.settings.apply(&mut version)?;
         if version.package_type == "Zip" && (version.runtime.is_none() || version.handler.is_none()) {
             return Err(ApiError::invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
             ));
         }
-        self.free(&self.catalog.state(), &name)?;
+        check_source(&version.package_type, &creation.code)?;
+        let state = self.catalog.state();
+        self.free(&state, &name)?;
+        let used = resolve(&state, &layers)?;
         let signing = |state: &State| {
             let arn = creation.code_signing_config_arn.as_deref();
             arn.map(|arn| code_signing::named(state, arn)).transpose()
         };
-        let config = signing(&self.catalog.state())?;
-        version.code = self.take_in(creation.code).await?;
+        let config = signing(&state)?;
+        let taken = self.take_in(creation.code).await?;
+        version.code = taken.code;
         self.check_signature(&name, config.as_deref(), &mut version.code)
             .await?;
+        self.check_layers(&name, config.as_deref(), &used).await?;
         version.revise(self.now());
         let answer = self
             .change(|state| {
                 self.free(state, &name)?;
+                // What was there before the package was taken in may be gone.
+                version.layers = resolve(state, &layers)?;
+                check_size(&version)?;
                 let mut function = Function {
                     latest: version,
                     last_version: 0,
@@ -152,6 +163,7 @@ impl Lambda {
                 Ok(answer)
             })
             .await?;
+        drop(taken.pin);
         self.finish_soon(name);
         Ok(answer)
     }
@@ -166,8 +178,8 @@ impl Lambda {
 }
 
 impl Settings {
-    /// Sets what is given, when it satisfies the rules.
-    pub fn apply(self, version: &mut Version, _state: &State) -> Result<(), ApiError> {
+    /// Sets what is given, when it satisfies the rules; but for the layers, which depend on what else is deployed.
+    pub fn apply(self, version: &mut Version) -> Result<(), ApiError> {
         set(&mut version.description, self.description);
         set(&mut version.role, self.role);
         set(&mut version.timeout, self.timeout);
@@ -184,7 +196,6 @@ impl Settings {
             check_environment(&variables)?;
             version.environment = Some(variables);
         }
-        set(&mut version.layers, self.layers);
         set(
             &mut version.ephemeral_storage,
             self.ephemeral_storage.map(|storage| storage.size),
@@ -265,17 +276,24 @@ pub fn blank(name: &FunctionName) -> Version {
         },
         snap_start: "None".to_owned(),
         inert: BTreeMap::new(),
-        code: Code {
-            sha256: String::new(),
-            size: 0,
-            image: None,
-            signing_profile_version: None,
-            signing_job: None,
-        },
+        code: Code::default(),
         revision: String::new(),
         modified: chrono::DateTime::UNIX_EPOCH,
         phase: Phase::Pending,
         update: None,
+    }
+}
+
+/// An image is of its own type, and nothing else is (AWS's text for an update).
+pub fn check_source(package_type: &str, code: &CodeSource) -> Result<(), ApiError> {
+    match (package_type, &code.image_uri) {
+        ("Image", None) => Err(ApiError::invalid(
+            "Please provide ImageUri when updating a function with packageType Image.",
+        )),
+        ("Zip", Some(_)) => Err(ApiError::invalid(
+            "Please don't provide ImageUri when updating a function with packageType Zip.",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -132,9 +132,7 @@ fn measure(code: &Path) -> Code {
     Code {
         sha256: BASE64_STANDARD.encode(hash.finalize()),
         size,
-        image: None,
-        signing_profile_version: None,
-        signing_job: None,
+        ..Code::default()
     }
 }
 

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use hikigane_model::{AsyncConfig, FunctionConfig, FunctionName, Qualifier, RequestId, RuntimeFamily, runtime_family};
 use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Target};
+use hikigane_store::Files;
 
-use super::{Changed, Function, Lambda, Phase, State};
+use super::{Changed, Function, Lambda, PAUSE, Phase, State};
 use crate::catalog::{LastUpdate, Version};
 use crate::error::ApiError;
-
-/// How long a change that could not be kept waits until it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Lambda {
     /// Tells the router of every function that a change touched.
@@ -29,6 +27,8 @@ impl Lambda {
                 .map(|function| self.deployed(after, &name, function));
             self.router.deploy(&name, deployed);
         }
+        // Packages may be needed no more.
+        self.objects.look_again();
     }
 
     fn deployed(&self, state: &State, name: &FunctionName, function: &Function) -> Deployed {
@@ -45,17 +45,17 @@ impl Lambda {
             _ => None,
         };
         Deployed {
-            latest: latest.unwrap_or_else(|| self.target(state, name, Qualifier::Latest, &function.latest)),
+            latest: latest.unwrap_or_else(|| self.target(name, Qualifier::Latest, &function.latest)),
             versions: state
                 .versions_of(name)
-                .map(|(number, version)| (number, self.target(state, name, Qualifier::Version(number), version)))
+                .map(|(number, version)| (number, self.target(name, Qualifier::Version(number), version)))
                 .collect(),
             aliases: BTreeMap::new(),
             reserved: function.reserved,
         }
     }
 
-    fn target(&self, state: &State, name: &FunctionName, number: Qualifier, version: &Version) -> Target {
+    fn target(&self, name: &FunctionName, number: Qualifier, version: &Version) -> Target {
         match version.phase {
             Phase::Pending => return Target::Refused(Refusal::State("Pending")),
             Phase::Failed => return Target::Refused(Refusal::State("Failed")),
@@ -65,27 +65,29 @@ impl Lambda {
         if runtime_family(runtime) == RuntimeFamily::Other {
             return Target::Refused(Refusal::Runtime(runtime.to_owned()));
         }
-        match self.layers_of(state, version) {
-            Ok(layers) => Target::Ready(Arc::new(EnvironmentSpec {
-                config: Arc::new(self.config(name, version, layers)),
+        match self.files_of(version) {
+            Ok(files) => Target::Ready(Arc::new(EnvironmentSpec {
+                config: Arc::new(self.config(name, version, files.code, files.layers)),
                 version: number,
                 revision: version.generation(),
+                pin: Arc::new(files.pin),
             })),
             // What was whole when it was deployed is damaged now.
             Err(_) => Target::Refused(Refusal::State("Failed")),
         }
     }
 
-    /// The layers of a version in one directory.
-    pub(super) fn layers_of(&self, _state: &State, version: &Version) -> io::Result<Option<PathBuf>> {
-        self.objects.layers(&version.layers)
+    /// The code of a version, and its layers in one directory.
+    fn files_of(&self, version: &Version) -> io::Result<Files> {
+        let layers: Vec<&str> = version.layers.iter().map(|layer| layer.code.sha256.as_str()).collect();
+        self.objects.uploaded(&version.code.sha256, &layers)
     }
 
-    fn config(&self, name: &FunctionName, version: &Version, layers: Option<PathBuf>) -> FunctionConfig {
+    fn config(&self, name: &FunctionName, version: &Version, code: PathBuf, layers: Option<PathBuf>) -> FunctionConfig {
         FunctionConfig {
             name: name.clone(),
             description: version.description.clone(),
-            code: self.objects.package(&version.code.sha256),
+            code,
             layers: layers.into_iter().collect(),
             handler: version.handler.clone().unwrap_or_default(),
             runtime: version.runtime.clone().unwrap_or_default(),
@@ -128,9 +130,14 @@ impl Lambda {
         let Some(function) = state.function(name).cloned() else {
             return Ok(());
         };
-        let (lambda, prepared) = (self.clone(), function.clone());
-        let ready = tokio::task::spawn_blocking(move || lambda.layers_of(&state, &prepared.latest).is_ok());
-        let ready = ready.await.unwrap_or(false);
+        let lambda = self.clone();
+        // Held until the router has them.
+        let files = tokio::task::spawn_blocking(move || match function.latest.code.image {
+            Some(_) => Ok(None),
+            None => lambda.files_of(&function.latest).map(Some),
+        });
+        let files = files.await.map_err(io::Error::other).flatten();
+        let ready = files.is_ok();
         let now = self.now();
         self.change(|state| {
             let Some(function) = state.functions.get_mut(name.as_str()) else {

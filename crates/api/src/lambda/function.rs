@@ -127,7 +127,14 @@ impl Lambda {
     /// Where the code can be fetched: AWS gives out an address of S3, which need not be signed here.
     fn location(&self, name: &FunctionName, version: &Version) -> Value {
         if let Some(image) = &version.code.image {
-            return json!({"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image});
+            // The address without its tag.
+            let end = image.rfind(['/', ':', '@']).filter(|at| !image[*at..].starts_with('/'));
+            let resolved = format!(
+                "{}@sha256:{}",
+                &image[..end.unwrap_or(image.len())],
+                version.code.sha256
+            );
+            return json!({"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": resolved});
         }
         let location = match self.declared.source(name) {
             Some(path) => format!("file://{}", path.display()),

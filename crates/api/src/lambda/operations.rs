@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use hikigane_model::RequestId;
-use http_body_util::{BodyExt, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::{Input, Lambda};
@@ -20,6 +20,8 @@ use crate::shapes::{LAMBDA, Operation, Parts, SIGNER, Service};
 const PACKAGE: usize = 70_167_211;
 /// The largest other request.
 const REQUEST: usize = 6 * 1024 * 1024;
+/// A larger body is read where it keeps nobody waiting.
+const LARGE: usize = 256 * 1024;
 
 /// Answers a request that is none of the paths with a route of their own.
 pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
@@ -34,14 +36,26 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
         return unknown_operation().await.into_response();
     };
     let (head, body) = request.into_parts();
+    let query = query.to_owned();
     let answer = async {
-        let parts = Parts {
-            labels: &labels,
-            query,
-            headers: &head.headers,
-            body: &whole(body, operation).await?,
+        let body = whole(body, operation).await?;
+        let large = body.len() > LARGE;
+        // The text of a package is let go of as soon as it is read: what is made of it is as large.
+        let read = move || {
+            let parts = Parts {
+                labels: &labels,
+                query: &query,
+                headers: &head.headers,
+                body: &body,
+            };
+            service.read(operation, &parts)
         };
-        let input = service.read(operation, &parts)?;
+        let input = if large {
+            let read = tokio::task::spawn_blocking(read).await;
+            read.map_err(|error| ApiError::new(500, "ServiceException", error.to_string()))??
+        } else {
+            read()?
+        };
         if std::ptr::eq(service, &*SIGNER) {
             return endpoint.lambda.answer_signer(operation, input).await;
         }
@@ -56,21 +70,30 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
 impl Lambda {
     async fn answer(self: &Arc<Self>, operation: &Operation, input: Input) -> Result<Value, ApiError> {
         match operation.name.as_str() {
-            "CreateFunction" => self.create_function(input).await,
+            "AddLayerVersionPermission" => self.add_layer_version_permission(input).await,
             "CreateCodeSigningConfig" => self.create_code_signing_config(input).await,
+            "CreateFunction" => self.create_function(input).await,
             "DeleteCodeSigningConfig" => self.delete_code_signing_config(input).await,
             "DeleteFunction" => self.delete_function(input).await,
             "DeleteFunctionCodeSigningConfig" => self.delete_function_code_signing_config(input).await,
+            "DeleteLayerVersion" => self.delete_layer_version(input).await,
             "GetCodeSigningConfig" => self.get_code_signing_config(input).await,
             "GetFunction" => self.get_function(input).await,
-            "GetFunctionConfiguration" => self.get_function_configuration(input).await,
             "GetFunctionCodeSigningConfig" => self.get_function_code_signing_config(input).await,
+            "GetFunctionConfiguration" => self.get_function_configuration(input).await,
+            "GetLayerVersion" => self.get_layer_version(input).await,
+            "GetLayerVersionByArn" => self.get_layer_version_by_arn(input).await,
+            "GetLayerVersionPolicy" => self.get_layer_version_policy(input).await,
             "ListCodeSigningConfigs" => self.list_code_signing_configs(input).await,
             "ListFunctions" => self.list_functions(input).await,
             "ListFunctionsByCodeSigningConfig" => self.list_functions_by_code_signing_config(input).await,
+            "ListLayerVersions" => self.list_layer_versions(input).await,
+            "ListLayers" => self.list_layers(input).await,
             "ListVersionsByFunction" => self.list_versions_by_function(input).await,
+            "PublishLayerVersion" => self.publish_layer_version(input).await,
             "PublishVersion" => self.publish_version(input).await,
             "PutFunctionCodeSigningConfig" => self.put_function_code_signing_config(input).await,
+            "RemoveLayerVersionPermission" => self.remove_layer_version_permission(input).await,
             "UpdateCodeSigningConfig" => self.update_code_signing_config(input).await,
             "UpdateFunctionCode" => self.update_function_code(input).await,
             "UpdateFunctionConfiguration" => self.update_function_configuration(input).await,
@@ -83,27 +106,45 @@ impl Lambda {
     }
 }
 
-async fn whole(body: Body, operation: &Operation) -> Result<Bytes, ApiError> {
+/// The whole body, which is copied once.
+async fn whole(mut body: Body, operation: &Operation) -> Result<Vec<u8>, ApiError> {
     let limit = match operation.name.as_str() {
         "CreateFunction" | "UpdateFunctionCode" | "PublishLayerVersion" => PACKAGE,
         _ => REQUEST,
     };
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::new(
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut whole = Vec::with_capacity(announced.min(limit));
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::new(
+                400,
+                "InvalidRequestContentException",
+                format!("the request body broke off: {error}"),
+            )
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        size += data.len();
+        if size <= limit {
+            whole.extend_from_slice(&data);
+        } else if size > 2 * limit {
+            break;
+        } else {
+            // A client that still writes would not see the answer: it is heard out, for a while.
+            whole = Vec::new();
+        }
+    }
+    if size > limit {
+        return Err(ApiError::new(
             413,
             "RequestEntityTooLargeException",
             format!(
                 "Request must be smaller than {limit} bytes for the {} operation",
                 operation.name
             ),
-        )),
-        Err(error) => Err(ApiError::new(
-            400,
-            "InvalidRequestContentException",
-            format!("the request body broke off: {error}"),
-        )),
+        ));
     }
+    Ok(whole)
 }
 
 fn response(status: u16, value: &Value) -> Response {

@@ -1,5 +1,7 @@
 //! Rules that many operations share, in AWS's words.
 
+use std::sync::Arc;
+
 use hikigane_model::{ACCOUNT_ID, FunctionName, Qualifier, REGION, function_arn};
 
 use super::{Function, Input, Phase, State};
@@ -54,16 +56,26 @@ pub fn no_function(name: &FunctionName, qualifier: Option<&Qualifier>) -> ApiErr
 
 /// The function, to be changed. One that the manifest declares is changed there.
 pub fn modifiable<'a>(state: &'a mut State, name: &FunctionName) -> Result<&'a mut Function, ApiError> {
-    let function = state
-        .functions
-        .get_mut(name.as_str())
-        .ok_or_else(|| no_function(name, None))?;
-    if function.from_manifest {
-        return Err(ApiError::conflict(format!(
-            "The function {name} is declared in the manifest: change it there and start the server again."
-        )));
-    }
+    let function = state.functions.get_mut(name.as_str());
+    let function = function.ok_or_else(|| no_function(name, None))?;
+    not_from_manifest(name, function)?;
     Ok(function)
+}
+
+/// A function that may be changed, before it is: so that nothing is done for a change that is refused.
+pub fn modifiable_now(state: &State, name: &FunctionName) -> Result<Arc<Function>, ApiError> {
+    let function = state.function(name).ok_or_else(|| no_function(name, None))?;
+    not_from_manifest(name, function)?;
+    Ok(function.clone())
+}
+
+fn not_from_manifest(name: &FunctionName, function: &Function) -> Result<(), ApiError> {
+    match function.from_manifest {
+        false => Ok(()),
+        true => Err(ApiError::conflict(format!(
+            "The function {name} is declared in the manifest: change it there and start the server again."
+        ))),
+    }
 }
 
 /// Refuses to change code or configuration while that is being done, or before the function is ready (texts recorded from AWS).

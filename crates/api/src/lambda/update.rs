@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answer::Configuration;
-use super::code::CodeSource;
-use super::create::Settings;
+use super::code::{CodeSource, Taken, check_size};
+use super::create::{Settings, check_source};
+use super::layered::resolve;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda};
 use crate::catalog::LastUpdate;
@@ -39,7 +40,7 @@ impl Lambda {
     pub(super) async fn update_function_code(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = Named::of(&input)?.name;
         let update: CodeUpdate = input.parse()?;
-        let function = self.existing(&name)?;
+        let function = rules::modifiable_now(&self.catalog.state(), &name)?;
         let config = function.code_signing_config.as_deref();
         let check = |function: &Function| {
             rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
@@ -48,7 +49,9 @@ impl Lambda {
             rules::signed_by(config, function)
         };
         check(&function)?;
-        let mut code = self.take_in(update.code).await?;
+        check_source(&function.latest.package_type, &update.code)?;
+        // The pin keeps the package until the end. After a dry run nothing else does.
+        let Taken { mut code, pin: _pin } = self.take_in(update.code).await?;
         self.check_signature(&name, config, &mut code).await?;
         let now = self.now();
         let change = |function: &mut Function| {
@@ -58,14 +61,21 @@ impl Lambda {
             if let Some(architectures) = update.architectures {
                 latest.architectures = architectures;
             }
-            latest.update = Some(LastUpdate::InProgress);
-            latest.revise(now);
-            Ok(answer(&name, function))
+            check_size(latest)
         };
         if update.dry_run {
-            return change(&mut Function::clone(self.existing(&name)?.as_ref()));
+            let mut function = Function::clone(&function);
+            change(&mut function)?;
+            return Ok(answer(&name, &function));
         }
-        let answer = self.change_function(&name, change).await?;
+        let answer = self
+            .change_function(&name, |function| {
+                change(function)?;
+                function.latest.update = Some(LastUpdate::InProgress);
+                function.latest.revise(now);
+                Ok(answer(&name, function))
+            })
+            .await?;
         if update.publish {
             // A version is of code that is in force.
             self.finish(&name).await?;
@@ -79,12 +89,25 @@ impl Lambda {
         let name = Named::of(&input)?.name;
         let update: ConfigurationUpdate = input.parse()?;
         let state = self.catalog.state();
+        let config = state
+            .function(&name)
+            .and_then(|function| function.code_signing_config.clone());
+        if let (Some(config), Some(arns)) = (&config, &update.settings.layers) {
+            self.check_layers(&name, Some(config), &resolve(&state, arns)?).await?;
+        }
         let now = self.now();
         let answer = self
-            .change_function(&name, |function| {
+            .change(|state| {
+                let layers = update.settings.layers.as_ref().map(|arns| resolve(state, arns));
+                let function = rules::modifiable(state, &name)?;
                 rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
                 rules::not_in_progress(&name, function)?;
-                update.settings.apply(&mut function.latest, &state)?;
+                rules::signed_by(config.as_deref(), function)?;
+                update.settings.apply(&mut function.latest)?;
+                if let Some(layers) = layers {
+                    function.latest.layers = layers?;
+                    check_size(&function.latest)?;
+                }
                 function.latest.update = Some(LastUpdate::InProgress);
                 function.latest.revise(now);
                 Ok(answer(&name, function))

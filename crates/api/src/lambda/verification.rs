@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use hikigane_model::FunctionName;
 
 use super::code_signing::arn_of;
 use super::{Lambda, State};
-use crate::catalog::{Code, Policy};
+use crate::catalog::{Code, Policy, UsedLayer};
 use crate::error::ApiError;
-use crate::signing::{Fingerprint, JobId, ProfileVersion, Publisher, Signature, Trust, Verdict, verify};
+use crate::signing::{Fingerprint, JobId, ProfileVersion, Publisher, Signature, Trust, Verdict, read, verify};
 
 /// How often untrusted code came to each function since the start (AWS: the metric `SignatureValidationErrors`).
 #[derive(Debug, Default)]
@@ -29,8 +30,8 @@ impl Distrust {
 }
 
 impl Lambda {
-    /// Checks a package that is to become code or a layer of a function, as the function's code signing configuration says, and notes who
-    /// signed it. Without a configuration nothing is checked, and nobody noted.
+    /// Checks a package that is to become a function's code, as its code signing configuration says, and notes who signed it. Without a
+    /// configuration nothing is checked, and nobody noted.
     ///
     /// # Errors
     ///
@@ -42,10 +43,18 @@ impl Lambda {
         code: &mut Code,
     ) -> Result<(), ApiError> {
         let state = self.catalog.state();
-        let Some((config, id)) = config.and_then(|id| Some((state.code_signing_configs.get(id)?.clone(), id))) else {
+        let Some((id, config)) = config.and_then(|id| Some((id, state.code_signing_configs.get(id)?))) else {
             return Ok(());
         };
-        let verdict = self.verdict(&code.sha256, trust(&state, &config.publishers)).await?;
+        if code.image.is_some() {
+            return Err(ApiError::invalid(
+                "A function with a code signing configuration cannot be a container image: images are not signed.",
+            ));
+        }
+        let trust = trust(&state, &config.publishers);
+        let verdict = self
+            .read_package(code, move |zip, now| verify(zip, now, &trust))
+            .await?;
         if let Some(why) = verdict.failure() {
             self.distrust.count(name);
             eprintln!(
@@ -53,20 +62,46 @@ impl Lambda {
                 arn_of(id)
             );
         }
-        let signature = allowed(name, verdict, config.policy)?;
-        let statement = signature.map(|signature| signature.statement);
-        code.signing_profile_version = statement.as_ref().map(|statement| statement.profile.to_string());
-        code.signing_job = statement.map(|statement| statement.job.arn());
+        code.note(allowed(name, verdict, config.policy)?);
         Ok(())
     }
 
-    /// The verdict on a package that is kept.
-    async fn verdict(self: &Arc<Self>, sha256: &str, trust: Trust) -> Result<Verdict, ApiError> {
-        let (lambda, sha256, now) = (self.clone(), sha256.to_owned(), self.now());
+    /// Checks the layers that a function is to have, as its code signing configuration says: each must be signed as code is.
+    pub(super) async fn check_layers(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        config: Option<&str>,
+        layers: &[UsedLayer],
+    ) -> Result<(), ApiError> {
+        for layer in layers {
+            self.check_signature(name, config, &mut layer.code.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes who signed a package that is to become a layer. Functions decide whether they trust it; one that was changed is for none of them.
+    pub(super) async fn note_signature(self: &Arc<Self>, code: &mut Code) -> Result<(), ApiError> {
+        let signature = self.read_package(code, |zip, _| read(zip)).await?;
+        let signature = signature.map_err(|_| broken())?;
+        let state = self.catalog.state();
+        // A name that somebody else's certificate gives itself is nobody's.
+        code.note(signature.filter(|signature| {
+            certificate_of(&state, &signature.statement.profile) == Some(signature.certificate.fingerprint())
+        }));
+        Ok(())
+    }
+
+    /// What is to be said of a package that is kept.
+    async fn read_package<T: Send + 'static>(
+        self: &Arc<Self>,
+        code: &Code,
+        look: impl FnOnce(&[u8], DateTime<Utc>) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (lambda, sha256, now) = (self.clone(), code.sha256.clone(), self.now());
         let work = tokio::task::spawn_blocking(move || {
             let mut zip = Vec::new();
             lambda.objects.zip(&sha256)?.read_to_end(&mut zip)?;
-            Ok::<_, io::Error>(verify(&zip, now, &trust))
+            Ok::<_, io::Error>(look(&zip, now))
         });
         work.await
             .map_err(io::Error::other)
@@ -75,14 +110,18 @@ impl Lambda {
     }
 }
 
+impl Code {
+    fn note(&mut self, signature: Option<Signature>) {
+        let statement = signature.map(|signature| signature.statement);
+        self.signing_profile_version = statement.as_ref().map(|statement| statement.profile.to_string());
+        self.signing_job = statement.map(|statement| statement.job.arn());
+    }
+}
+
 /// Who signed what may be deployed.
 fn allowed(name: &FunctionName, verdict: Verdict, policy: Policy) -> Result<Option<Signature>, ApiError> {
     match (verdict, policy) {
-        (Verdict::Broken(_), _) => Err(ApiError::new(
-            400,
-            "InvalidCodeSignatureException",
-            "The code signature failed the integrity check. If the integrity check fails, then Lambda blocks deployment, even if the code signing policy is set to WARN.",
-        )),
+        (Verdict::Broken(_), _) => Err(broken()),
         (Verdict::Trusted(signature), _) => Ok(Some(signature)),
         (_, Policy::Enforce) => Err(ApiError::new(
             400,
@@ -95,6 +134,14 @@ fn allowed(name: &FunctionName, verdict: Verdict, policy: Policy) -> Result<Opti
         // Whose name it carries is not known to be who signed it.
         (Verdict::Unsigned | Verdict::Mismatch(_), Policy::Warn) => Ok(None),
     }
+}
+
+fn broken() -> ApiError {
+    ApiError::new(
+        400,
+        "InvalidCodeSignatureException",
+        "The code signature failed the integrity check. If the integrity check fails, then Lambda blocks deployment, even if the code signing policy is set to WARN.",
+    )
 }
 
 /// Whom a list of publishers means.

@@ -179,6 +179,12 @@ impl SigningKey {
         let der = BASE64_STANDARD.decode(&self.certificate).ok()?;
         Some(Fingerprint::of(&der))
     }
+
+    /// What signs with it.
+    pub fn signer(&self) -> Result<Signer, SignError> {
+        let decode = |text: &str| BASE64_STANDARD.decode(text).unwrap_or_default();
+        Signer::from_der(&decode(&self.key.0), &decode(&self.certificate))
+    }
 }
 
 impl Validity {
@@ -203,7 +209,23 @@ fn check(validity: Validity, now: DateTime<Utc>) -> Result<(), ApiError> {
     )))
 }
 
-/// The version of a profile that signs.
+/// The version of a profile that signs, when it may sign.
+pub fn signing<'a>(
+    state: &'a State,
+    name: &str,
+) -> Result<(&'a SigningProfile, &'a SigningKey, ProfileVersion), ApiError> {
+    let profile = existing(state, name)?;
+    let status = status(state, name, profile);
+    if status != "Active" {
+        return Err(invalid(format!(
+            "the signing profile {name} signs no more: it is {status}"
+        )));
+    }
+    let signing = latest(name, profile);
+    let (key, version) = signing.ok_or_else(|| missing(name))?;
+    Ok((profile, key, version))
+}
+
 fn latest<'a>(name: &str, profile: &'a SigningProfile) -> Option<(&'a SigningKey, ProfileVersion)> {
     let key = profile.versions.last()?;
     Some((key, ProfileVersion::new(name, &key.version)?))
