@@ -9,11 +9,15 @@ use chrono::{Days, Utc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::packages::zip;
 use crate::signing::{desk, sign};
-use crate::support::{Answer, Project, Server, get, invoke, request, value_of, wait_for};
+use crate::support::{Answer, Project, Server, get, invoke, request, value_of, wait_for, zip_of};
 
 const ACCOUNT: &str = "000000000000";
+
+/// Writes a zip of these files.
+fn zip(path: &Path, files: &[(&str, &str)]) {
+    std::fs::write(path, zip_of(files)).unwrap();
+}
 
 fn code(answer: u32) -> String {
     format!("export const handler = async () => {answer};")

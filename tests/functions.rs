@@ -1,11 +1,9 @@
 //! What a function may count on: modules, handlers, context, Node.js, errors, logs, and Lambda's API around it.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Project, Server, error_of, get, invoke, invoke_event, invoke_logged, post, request, serve, value_of,
+    Answer, Project, Server, aws, error_of, get, invoke, invoke_event, invoke_logged, post, request, serve, value_of,
     wait_for,
 };
 
@@ -1674,55 +1672,23 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
     );
 }
 
-/// Runs the real `aws` command line; `None` when there is none on this machine.
-fn aws(server: &Server, project: &Project, arguments: &[&str]) -> Option<(bool, Value)> {
-    let output = Command::new("aws")
-        .args(["--endpoint-url", server.endpoint(), "--output", "json"])
-        .arg("lambda")
-        .args(arguments)
-        .current_dir(project.path())
-        .env("AWS_CONFIG_FILE", project.join("aws.ini"))
-        .env("AWS_PAGER", "")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .output();
-    match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        output => {
-            let output = output.unwrap();
-            let text = if output.status.success() {
-                output.stdout
-            } else {
-                output.stderr
-            };
-            let text = String::from_utf8(text).unwrap();
-            Some((
-                output.status.success(),
-                serde_json::from_str(&text).unwrap_or(Value::String(text)),
-            ))
-        }
-    }
-}
-
 #[test]
 fn the_aws_command_line_can_be_used() {
     let (project, server) = serve(&[("f", "handler: index.handler", &[("index.mjs", ESM)])]);
-    project.write("aws.ini", "[default]\ncli_binary_format = raw-in-base64-out\n");
-    let Some((good, list)) = aws(&server, &project, &["list-functions"]) else {
-        return eprintln!("skipped: there is no `aws` command here");
+    let lambda = |arguments: &[&str]| aws(&server, &project, ("test", "test"), &[&["lambda"], arguments].concat());
+    let Some((good, list)) = lambda(&["list-functions"]) else {
+        return;
     };
     assert!(good, "{list}");
     assert_eq!(list["Functions"][0]["FunctionName"], "f");
-    let (good, function) = aws(&server, &project, &["get-function", "--function-name", "f"]).unwrap();
+    let (good, function) = lambda(&["get-function", "--function-name", "f"]).unwrap();
     assert_eq!(
         (good, &function["Configuration"]["Handler"]),
         (true, &json!("index.handler")),
         "{function}"
     );
     let payload = ["invoke", "--function-name", "f", "--payload", "{\"n\":1}", "out.json"];
-    let (good, answer) = aws(&server, &project, &payload).unwrap();
+    let (good, answer) = lambda(&payload).unwrap();
     assert_eq!(
         (good, &answer["StatusCode"], &answer["ExecutedVersion"]),
         (true, &json!(200), &json!("$LATEST")),
@@ -1730,7 +1696,7 @@ fn the_aws_command_line_can_be_used() {
     );
     let out = std::fs::read_to_string(project.join("out.json")).unwrap();
     assert_eq!(out, r#"{"kind":"undefined","event":{"n":1}}"#);
-    let (good, answer) = aws(&server, &project, &["get-function", "--function-name", "absent"]).unwrap();
+    let (good, answer) = lambda(&["get-function", "--function-name", "absent"]).unwrap();
     assert!(
         !good && answer.as_str().unwrap().contains("(ResourceNotFoundException)"),
         "{answer}"

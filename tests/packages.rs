@@ -4,12 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Project, archives, command, invoke, value_of};
+use crate::support::{Project, command, invoke, value_of, zip_of};
 
 /// Writes a zip of these files.
-pub fn zip(path: &Path, files: &[(&str, &str)]) {
-    let entries: Vec<archives::Entry> = files.iter().map(|(name, text)| archives::file(name, text)).collect();
-    std::fs::write(path, archives::zip(&entries)).unwrap();
+fn zip(path: &Path, files: &[(&str, &str)]) {
+    std::fs::write(path, zip_of(files)).unwrap();
 }
 
 const LAYERED: &str = r#"

@@ -1,12 +1,19 @@
 //! Starting the program and talking to it.
 
 pub mod archives;
+mod aws;
+mod deploy;
 mod functions;
 mod http;
 mod processes;
 mod server;
 mod stream;
 
+pub use aws::{Key, aws, boto3};
+pub use deploy::{
+    FUNCTIONS, answering, api, base64, body_of, code_sha256, create_function, refusal_of, update_code,
+    wait_until_ready, zip_of,
+};
 pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};

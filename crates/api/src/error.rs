@@ -6,10 +6,25 @@ use hikigane_model::RequestId;
 use hikigane_router::{InvokeError, Refusal};
 use serde_json::{Map, Value};
 
+use crate::sigv4::SignatureError;
+
 /// The header that carries an error's code.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The header that carries the request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// Errors of what stands before a service: their bodies have no `Type` (recorded from AWS for ValidationException).
+const FRONT_END: &[&str] = &[
+    "ValidationException",
+    "SerializationException",
+    "RequestEntityTooLargeException",
+    "UnknownOperationException",
+    "MissingAuthenticationTokenException",
+    "IncompleteSignatureException",
+    "UnrecognizedClientException",
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+];
 
 /// An error answer.
 #[derive(Debug, thiserror::Error)]
@@ -60,15 +75,7 @@ impl ApiError {
         if let Some(reason) = self.reason {
             body.insert("Reason".into(), reason.into());
         }
-        // AWS's front end leaves it out, its services put it in (recorded).
-        let from_front_end = matches!(
-            self.code,
-            "ValidationException"
-                | "SerializationException"
-                | "RequestEntityTooLargeException"
-                | "UnknownOperationException"
-        );
-        if self.typed && !from_front_end {
+        if self.typed && !FRONT_END.contains(&self.code) {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
@@ -118,6 +125,21 @@ impl From<InvokeError> for ApiError {
             },
             InvokeError::Unavailable(_) => Self::new(503, "ServiceException", message),
         }
+    }
+}
+
+/// The codes of services that speak JSON; the statuses are those of Lambda (Lambda API reference, "Common errors").
+impl From<&SignatureError> for ApiError {
+    fn from(error: &SignatureError) -> Self {
+        let (status, code) = match error {
+            SignatureError::Missing => (403, "MissingAuthenticationTokenException"),
+            SignatureError::Incomplete(_) => (403, "IncompleteSignatureException"),
+            SignatureError::Unrecognized => (403, "UnrecognizedClientException"),
+            SignatureError::ExpiredToken => (403, "ExpiredTokenException"),
+            SignatureError::OutOfScope(_) | SignatureError::Mismatch => (403, "InvalidSignatureException"),
+            SignatureError::Unsupported(_) => (400, "IncompleteSignatureException"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
-//! Keeps web pages away from a server on loopback.
+//! Keeps web pages away from a server on loopback, and functions from the admin API.
 //!
-//! The endpoint listens on loopback without credentials. A browser on the same machine can be made to send requests there, by a page of
+//! Without access keys the endpoint listens on loopback and asks for no signature. A browser on the same machine can be made to send requests there, by a page of
 //! any site: with the site's `Origin`, or, after rebinding its own name, with its name as `Host`. Both are refused.
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hikigane_model::FUNCTIONS_LOOPBACK;
 
 use crate::error::ApiError;
+use crate::keys::Caller;
 
 /// The address that requests must mean.
 #[derive(Clone, Copy)]
@@ -66,7 +67,8 @@ pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> 
 
 /// Refuses a request that a function sent: what the admin API shows and does is for the server's user.
 pub async fn not_for_functions(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
-    if peer.ip() == IpAddr::V4(FUNCTIONS_LOOPBACK) {
+    let signed_by_function = request.extensions().get::<Caller>().is_some_and(Caller::is_function);
+    if signed_by_function || peer.ip() == IpAddr::V4(FUNCTIONS_LOOPBACK) {
         return ApiError::new(403, "AccessDeniedException", "the admin API is not for functions").into_response();
     }
     next.run(request).await

@@ -5,24 +5,30 @@ mod catalog;
 mod error;
 mod event_stream;
 mod guard;
+mod identity;
 mod invoke;
+mod keys;
 mod lambda;
 mod name;
 mod shapes;
+mod signed;
 mod signer;
 pub mod signing;
+pub mod sigv4;
 mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router as Routes;
-use axum::routing::post;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use admin::paths;
+pub use keys::Keys;
 pub use lambda::{Declared, Lambda, LambdaParts};
 
 /// What the endpoint answers from.
@@ -30,16 +36,20 @@ pub use lambda::{Declared, Lambda, LambdaParts};
 pub struct Endpoint {
     pub(crate) router: Arc<Router>,
     pub(crate) lambda: Arc<Lambda>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) documents: identity::SharedDocuments,
     /// Set in test mode: the clock may be moved from outside.
     pub(crate) test_mode: bool,
 }
 
 impl Endpoint {
-    /// An endpoint over `router` and `lambda`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
-    pub fn new(router: Arc<Router>, lambda: Arc<Lambda>, test_mode: bool) -> Self {
+    /// An endpoint over `router` and `lambda`, for whoever signs with one of `keys`. In test mode the virtual clock can be moved by `POST /_hikigane/clock`.
+    pub fn new(router: Arc<Router>, lambda: Arc<Lambda>, keys: Arc<Keys>, test_mode: bool) -> Self {
         Self {
             router,
             lambda,
+            keys,
+            documents: identity::SharedDocuments::default(),
             test_mode,
         }
     }
@@ -58,19 +68,22 @@ impl Endpoint {
     }
 
     fn routes(self, address: SocketAddr) -> Routes {
-        Routes::new()
+        let routes = Routes::new()
+            .route("/", get(identity::serve).post(identity::serve))
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
             .route(
                 "/2021-11-15/functions/{function}/response-streaming-invocations",
                 post(stream::invoke_with_response_stream),
             )
-            .merge(admin::routes().layer(axum::middleware::from_fn(guard::not_for_functions)))
+            .merge(admin::routes().layer(from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
-            .method_not_allowed_fallback(error::unknown_operation)
-            .layer(axum::middleware::from_fn_with_state(
-                guard::Guard::new(address),
-                guard::check,
-            ))
-            .with_state(self)
+            .method_not_allowed_fallback(error::unknown_operation);
+        // A page of another site cannot sign, so what keeps it out is needed only where nobody has to.
+        let routes = if self.keys.demand_signatures() {
+            routes.layer(from_fn_with_state(self.clone(), signed::check))
+        } else {
+            routes.layer(from_fn_with_state(guard::Guard::new(address), guard::check))
+        };
+        routes.with_state(self)
     }
 }

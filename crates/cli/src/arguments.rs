@@ -118,6 +118,9 @@ pub struct Client {
     /// The server's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000", global = true)]
     pub endpoint: String,
+    /// A file of access keys, as the manifest names it: requests are signed with its first [default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub access_keys: Option<PathBuf>,
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,

@@ -5,62 +5,107 @@ use std::io::{Read, Write};
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hikigane_api::sigv4;
+use hikigane_model::{AccessKey, REGION};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::arguments::Invoke;
+use crate::arguments::{Client, Invoke};
 
 /// A server that may be running.
 pub struct Server {
     base: String,
     agent: ureq::Agent,
+    /// What requests are signed with; a server without access keys does not look at it.
+    key: Option<AccessKey>,
 }
 
+type Response = ureq::http::Response<ureq::Body>;
+
 impl Server {
-    /// The server at `host:port` or at a URL.
-    pub fn at(endpoint: &str) -> Self {
+    /// The server at `host:port` or at a URL, and the key for it.
+    pub fn of(client: &Client) -> anyhow::Result<Self> {
+        let endpoint = &client.endpoint;
         let base = if endpoint.contains("://") {
             endpoint.trim_end_matches('/').to_owned()
         } else {
             format!("http://{endpoint}")
         };
+        let key = match &client.access_keys {
+            Some(file) => {
+                let keys = hikigane_manifest::read_access_keys(file).map_err(anyhow::Error::msg)?;
+                let first = keys.into_iter().next();
+                Some(first.with_context(|| format!("there is no access key in \"{}\"", file.display()))?)
+            }
+            None => key_of_environment(),
+        };
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { base, agent }
+        Ok(Self { base, agent, key })
     }
 
     /// `GET` of JSON.
     pub fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        for (name, value) in query {
-            request = request.query(name, value);
-        }
-        self.json(request.call())
+        self.json(self.send("GET", path, query, &[], b"")?)
     }
 
     /// `POST` of JSON.
     pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self
-            .agent
-            .post(format!("{}{path}", self.base))
-            .header("content-type", "application/json");
-        self.json(request.send(body.to_string()))
+        let headers = [("content-type", "application/json")];
+        self.json(self.send("POST", path, &[], &headers, body.to_string().as_bytes())?)
     }
 
     /// `GET` of text that comes as it is made.
     pub fn stream(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<impl Read + use<>> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        for (name, value) in query {
-            request = request.query(name, value);
-        }
-        let response = request.call().map_err(|error| self.unreachable(error))?;
+        let response = self.send("GET", path, query, &[], b"")?;
         if !response.status().is_success() {
             bail!("{}", message(&response.into_body().read_to_string()?));
         }
         Ok(response.into_body().into_reader())
     }
 
-    fn json(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let response = result.map_err(|error| self.unreachable(error))?;
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, String)],
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Response> {
+        let query: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", sigv4::encode(value)))
+            .collect();
+        let query = query.join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}{mark}{query}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request
+            .body(body)
+            .with_context(|| format!("\"{}\" is not the address of a server", self.base))?;
+        if let Some(key) = &self.key {
+            sign(&mut request, key)?;
+        }
+        let answer = if body.is_empty() {
+            self.agent.run(request.map(drop))
+        } else {
+            self.agent.run(request)
+        };
+        let response = answer.map_err(|error| self.unreachable(error))?;
+        let code = response.headers().get("x-amzn-errortype");
+        if code.is_some_and(|code| code == "MissingAuthenticationTokenException") {
+            bail!(
+                "the server at {} wants requests that are signed with one of its access keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name its file of keys with --access-keys",
+                self.base
+            );
+        }
+        Ok(response)
+    }
+
+    fn json(&self, response: Response) -> anyhow::Result<Value> {
         let status = response.status();
         let text = response.into_body().read_to_string()?;
         if !status.is_success() {
@@ -77,6 +122,31 @@ impl Server {
     }
 }
 
+/// The key in the variables that the `aws` CLI takes it from, too.
+fn key_of_environment() -> Option<AccessKey> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Some(AccessKey {
+        id: variable("AWS_ACCESS_KEY_ID")?,
+        secret: variable("AWS_SECRET_ACCESS_KEY")?,
+        session_token: variable("AWS_SESSION_TOKEN"),
+    })
+}
+
+fn sign(request: &mut ureq::http::Request<&[u8]>, key: &AccessKey) -> anyhow::Result<()> {
+    let uri = request.uri().clone();
+    let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    request.headers_mut().insert("host", authority.parse()?);
+    let parts = sigv4::Parts {
+        method: request.method().as_str(),
+        path: uri.path(),
+        query: uri.query().unwrap_or_default(),
+        headers: request.headers(),
+    };
+    let signature = sigv4::sign(parts, request.body(), key, (REGION, "lambda"), chrono::Utc::now())?;
+    request.headers_mut().extend(signature);
+    Ok(())
+}
+
 /// The message of an error answer.
 fn message(body: &str) -> String {
     let json = serde_json::from_str::<Value>(body).ok();
@@ -89,19 +159,15 @@ fn message(body: &str) -> String {
 /// Lambda's Invoke. The result goes to standard output; a function error makes the command fail.
 pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     let event = read_event(arguments.event.as_deref())?;
-    let server = Server::at(&arguments.client.endpoint);
-    let url = format!("{}/2015-03-31/functions/{}/invocations", server.base, arguments.name);
+    let server = Server::of(&arguments.client)?;
+    let path = format!("/2015-03-31/functions/{}/invocations", arguments.name);
     let kind = if arguments.asynchronous {
         "Event"
     } else {
         "RequestResponse"
     };
-    let request = server
-        .agent
-        .post(url)
-        .header("x-amz-invocation-type", kind)
-        .header("x-amz-log-type", "Tail");
-    let response = request.send(event).map_err(|error| server.unreachable(error))?;
+    let headers = [("x-amz-invocation-type", kind), ("x-amz-log-type", "Tail")];
+    let response = server.send("POST", &path, &[], &headers, &event)?;
     let status = response.status();
     let header = |name: &str| {
         response

@@ -12,7 +12,7 @@ use crate::client::{Server, printable};
 
 /// Prints the logs of past runs, oldest first, and then, if asked, those that come.
 pub fn logs(arguments: &Logs) -> Result<(), Failure> {
-    let server = Server::at(&arguments.client.endpoint);
+    let server = Server::of(&arguments.client)?;
     let function: Vec<_> = arguments.name.iter().map(|name| ("function", name.clone())).collect();
     // Listening comes first, so that nothing falls between the past and the future.
     let follow = if arguments.follow {
@@ -59,7 +59,7 @@ fn print(run: &Value, as_json: bool) -> Result<(), Failure> {
 
 /// Lists, shows or replays runs.
 pub fn runs(arguments: &Runs) -> Result<(), Failure> {
-    let server = Server::at(&arguments.client.endpoint);
+    let server = Server::of(&arguments.client)?;
     match &arguments.command {
         None => list_runs(&server, &arguments.list, arguments.client.json),
         Some(RunsCommand::List(list)) => list_runs(&server, list, arguments.client.json),
@@ -104,7 +104,7 @@ fn list_runs(server: &Server, list: &RunsList, as_json: bool) -> Result<(), Fail
 
 /// Lists, shows, redrives or purges dead letters.
 pub fn dlq(arguments: &Dlq) -> Result<(), Failure> {
-    let server = Server::at(&arguments.client.endpoint);
+    let server = Server::of(&arguments.client)?;
     let as_json = arguments.client.json;
     match &arguments.command {
         None => list_dead(&server, None, 20, as_json),

@@ -1,13 +1,13 @@
 //! A server, put together from a loaded manifest. Nothing of it runs before all of it could be opened.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use hikigane_api::{Declared, Endpoint, Lambda, LambdaParts};
-use hikigane_executor::{EnvironmentSpec, Pool, ProcessExecutor, ProcessSettings};
+use hikigane_api::{Declared, Endpoint, Keys, Lambda, LambdaParts};
+use hikigane_executor::{EnvironmentSpec, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
@@ -42,6 +42,7 @@ pub struct Server {
     gate: Arc<Gate>,
     sources: Vec<(&'static str, Box<dyn Source>)>,
     listener: TcpListener,
+    keys: Arc<Keys>,
     clock: Clock,
     test_mode: bool,
     tmp: PathBuf,
@@ -60,9 +61,10 @@ impl Server {
         clock: Clock,
         test_mode: bool,
     ) -> anyhow::Result<Self> {
-        if !endpoint.ip().is_loopback() {
+        let keys = Arc::new(Keys::new(loaded.manifest.access_keys).context("this machine has no random numbers")?);
+        if !endpoint.ip().is_loopback() && !keys.demand_signatures() {
             bail!(
-                "the endpoint cannot listen on {endpoint}: without credentials it is open on loopback only; use 127.0.0.1:{}",
+                "the endpoint cannot listen on {endpoint}: without `accessKeys` in the manifest it is open on loopback only; add some, or use 127.0.0.1:{}",
                 endpoint.port()
             );
         }
@@ -76,7 +78,11 @@ impl Server {
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;
-        let executor = Arc::new(executor(tmp.clone(), Some(address), SPARES, mode)?);
+        let own = OwnEndpoint {
+            address: seen_from_here(address),
+            key: keys.demand_signatures().then(|| keys.of_functions()),
+        };
+        let executor = Arc::new(executor(tmp.clone(), Some(own), SPARES, mode)?);
         let objects = Arc::new(Objects::open(data)?);
         let mut declared = Vec::new();
         for config in loaded.manifest.functions {
@@ -140,12 +146,18 @@ impl Server {
             gate,
             sources,
             listener,
+            keys,
             clock,
             test_mode,
             tmp,
             address,
             announcements,
         })
+    }
+
+    /// Whether the endpoint asks for signatures.
+    pub fn demands_signatures(&self) -> bool {
+        self.keys.demand_signatures()
     }
 
     /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
@@ -155,8 +167,8 @@ impl Server {
         let gate = self.gate;
         let dispatcher = tokio::spawn(self.router.clone().dispatch());
         let collector = tokio::spawn(self.lambda.clone().collect_always());
-        let endpoint =
-            Endpoint::new(self.router.clone(), self.lambda, self.test_mode).serve(self.listener, endpoint_end.clone());
+        let endpoint = Endpoint::new(self.router.clone(), self.lambda, self.keys, self.test_mode);
+        let endpoint = endpoint.serve(self.listener, endpoint_end.clone());
         let mut endpoint = tokio::spawn(endpoint);
         let mut sources = JoinSet::new();
         for (kind, source) in self.sources {
@@ -205,6 +217,15 @@ fn ended_early(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -
     }
 }
 
+/// Where programs of this machine find what listens on `address`: on loopback, when it listens on every address.
+fn seen_from_here(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+    } else {
+        address
+    }
+}
+
 /// Warns of what the kernel does not give, or refuses to go on without it.
 fn look_at_sandbox(mode: SandboxMode) -> anyhow::Result<()> {
     let missing = doctor::levels()?.missing().join(", ");
@@ -231,7 +252,7 @@ pub fn unpacked(mut config: FunctionConfig, objects: &Objects) -> anyhow::Result
 /// Worker processes of this very program.
 pub fn executor(
     tmp_root: PathBuf,
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<OwnEndpoint>,
     spares: usize,
     sandbox: SandboxMode,
 ) -> anyhow::Result<ProcessExecutor> {

@@ -113,7 +113,12 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         summary.path.display()
     )?;
     let mut line = |label: &str, text: &str| writeln!(out, "  {label:<10} {text}");
-    line("endpoint", &format!("{endpoint}  (Lambda API)"))?;
+    let who = if server.demands_signatures() {
+        "Lambda API, for requests signed with an access key"
+    } else {
+        "Lambda API"
+    };
+    line("endpoint", &format!("{endpoint}  ({who})"))?;
     line("functions", &summary.functions.join(", "))?;
     for announcement in &server.announcements {
         line(announcement.label, &announcement.text)?;
@@ -125,6 +130,12 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
         format!(" --endpoint {}", server.address)
     };
     writeln!(out, "\nTry next, in another terminal:")?;
+    if server.demands_signatures() {
+        writeln!(
+            out,
+            "  export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...   (one of the access keys)"
+        )?;
+    }
     if let Some(function) = &summary.example {
         writeln!(out, "  hikigane invoke {function} --log{here}")?;
     }

@@ -44,6 +44,8 @@ struct Shelf {
     busy: Vec<Busy>,
     /// What an invocation takes, on average over the last few; `None` before the first has ended.
     average: Option<Duration>,
+    /// The function is no longer what these are of: none of them is kept.
+    retired: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -147,17 +149,18 @@ impl Pool {
         Ok(report(finished, InitKind::Cold(started.init)))
     }
 
-    /// Takes note that a function's versions are no longer those of `before` but those of `after`. Idle environments of what is not among them any more
-    /// are ended: nothing will run in them again. What the executor keeps of a version that is gone is forgotten.
+    /// Takes note that a function's versions are no longer those of `before` but those of `after`. Environments of what is not among them any more
+    /// are ended, those that run something when they have: nothing will run in them again. What the executor keeps of a version that is gone is
+    /// forgotten.
     pub fn replace(&self, before: &[&EnvironmentSpec], after: &[&EnvironmentSpec]) {
+        let keys: Vec<Key> = after.iter().map(|spec| Key::of(spec)).collect();
         let mut gone = Vec::new();
-        for old in before {
-            let mut same = after.iter().filter(|new| new.version == old.version).peekable();
-            if same.peek().is_none() {
-                self.executor.forget(&old.config.name, &old.version);
+        for old in before.iter().map(|spec| Key::of(spec)) {
+            if !keys.contains(&old) {
+                gone.append(&mut lock(&self.warm).retire(&old));
             }
-            if !same.any(|new| new.revision == old.revision) {
-                gone.append(&mut lock(&self.warm).take_idle(&Key::of(old)));
+            if !keys.iter().any(|new| new.version == old.version) {
+                self.executor.forget(&old.function, &old.version);
             }
         }
         drop(gone);
@@ -281,7 +284,7 @@ impl Warm {
             return None;
         }
         shelf.busy.swap_remove(place);
-        if finished.reuse == Reuse::Dirty || !environment.is_alive() {
+        if finished.reuse == Reuse::Dirty || !environment.is_alive() || shelf.retired {
             return Some(environment);
         }
         shelf.idle.push(Idle {
@@ -292,10 +295,13 @@ impl Warm {
         if self.idle > max_idle { self.take_oldest() } else { None }
     }
 
-    /// Takes out all idle environments of one kind. They are to be dropped outside the lock.
-    fn take_idle(&mut self, key: &Key) -> Vec<Idle> {
-        let idle = self.by_key.get_mut(key).map(|shelf| std::mem::take(&mut shelf.idle));
-        let idle = idle.unwrap_or_default();
+    /// Keeps no environment of this kind any more. Takes out the idle ones, which are to be dropped outside the lock.
+    fn retire(&mut self, key: &Key) -> Vec<Idle> {
+        let Some(shelf) = self.by_key.get_mut(key) else {
+            return Vec::new();
+        };
+        shelf.retired = true;
+        let idle = std::mem::take(&mut shelf.idle);
         self.idle -= idle.len();
         idle
     }
@@ -526,7 +532,10 @@ mod tests {
         assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 2 }, 2));
         assert_eq!(run(&pool, &new, "x").await, told(2, false), "the new one goes on");
         assert!(lock(&executor.forgotten).is_empty(), "the version is still there");
-        pool.replace(&[&new], &[]);
+        let slow = run(&pool, &new, "slow");
+        let replace = async { pool.replace(&[&new], &[]) };
+        let (served, ()) = tokio::join!(slow, replace);
+        assert_eq!(served, told(2, false), "what runs may end");
         assert_eq!((pool.stats(), *lock(&alive)), (PoolStats { idle: 1 }, 1));
         assert_eq!(*lock(&executor.forgotten), ["f:$LATEST"]);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hikigane_model::{CrashReason, FunctionName, Outcome, Qualifier, limits};
+use hikigane_model::{AccessKey, CrashReason, FunctionName, Outcome, Qualifier, limits};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +30,15 @@ const BOOT: Duration = Duration::from_secs(20);
 /// How long the place of a worker that was taken from stock stays empty: the invocation which took it needs the processors now.
 const RESTOCK: Duration = Duration::from_millis(10);
 
+/// The server's own endpoint, as functions use it.
+#[derive(Debug, Clone)]
+pub struct OwnEndpoint {
+    /// Where it listens: every function's `AWS_ENDPOINT_URL`, unless it sets another.
+    pub address: std::net::SocketAddr,
+    /// What functions sign with: their `AWS_ACCESS_KEY_ID` and so on. `None`: it asks for no signature, and theirs is one that opens nothing.
+    pub key: Option<AccessKey>,
+}
+
 /// How worker processes are made.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
@@ -39,8 +48,8 @@ pub struct ProcessSettings {
     pub spares: usize,
     /// Where the environments' own `/tmp` directories are made.
     pub tmp_root: PathBuf,
-    /// Where the server's own endpoint listens: every function's `AWS_ENDPOINT_URL`, unless it sets another.
-    pub endpoint: Option<std::net::SocketAddr>,
+    /// The server's own endpoint, if there is one.
+    pub endpoint: Option<OwnEndpoint>,
 }
 
 /// Runs each environment in a process of its own.
@@ -159,9 +168,12 @@ impl Shared {
         );
         let log_group = format!("/aws/lambda/{}", config.name);
         let mut env = crate::spec::lambda_environment(spec, &log_group, &log_stream);
-        if let Some(endpoint) = self.settings.endpoint {
+        if let Some(OwnEndpoint { address, key }) = &self.settings.endpoint {
             env.entry("AWS_ENDPOINT_URL".to_owned())
-                .or_insert_with(|| format!("http://{endpoint}"));
+                .or_insert_with(|| format!("http://{address}"));
+            if let Some(key) = key {
+                crate::spec::set_access_key(&mut env, key);
+            }
         }
         WorkerInit {
             function: config.name.to_string(),
@@ -177,7 +189,7 @@ impl Shared {
             net: config.allow.net.clone(),
             tmp,
             tmp_mb: config.ephemeral_storage_mb,
-            endpoint: self.settings.endpoint,
+            endpoint: self.settings.endpoint.as_ref().map(|endpoint| endpoint.address),
             log_group,
             log_stream,
             log_format: config.log_format,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{FunctionConfig, LogFormat, Qualifier};
+use hikigane_model::{AccessKey, FunctionConfig, LogFormat, Qualifier};
 use serde::{Deserialize, Serialize};
 
 /// A function at a version, ready to be started. Environments are reused for an equal key only.
@@ -116,6 +116,18 @@ pub(crate) fn lambda_environment(
         env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
     env
+}
+
+/// The variables that the AWS SDKs sign with. Lambda reserves them: whatever a function sets is replaced.
+pub(crate) fn set_access_key(env: &mut BTreeMap<String, String>, key: &AccessKey) {
+    let token = key.session_token.clone().unwrap_or_default();
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", key.id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+        ("AWS_SESSION_TOKEN", token),
+    ] {
+        env.insert(name.to_owned(), value);
+    }
 }
 
 /// The path without `..`: what that means depends on the links before it, so the machine is asked. A path without it stays as it is written.

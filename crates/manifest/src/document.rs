@@ -28,6 +28,9 @@ section! {
         "functions" => functions: Named<Function>,
         /// The settings of the triggers themselves, by kind.
         "sources" => sources: Sources,
+        /// The access keys that requests to the endpoint must be signed with: a list, or the path of a file in the format of AWS's
+        /// `credentials` files. Unless set, the endpoint asks for no signature and is open on loopback only.
+        "accessKeys" => access_keys: AccessKeys,
         /// `required`: start only where the kernel gives the whole sandbox. `auto` unless set: what is missing is a warning.
         "sandbox" => sandbox: OneOf<SandboxMode>,
         /// An S3 service, as `http://127.0.0.1:9100`: code that is deployed from a bucket which is none of `sources.s3` is fetched from there, unsigned.
@@ -99,6 +102,52 @@ section! {
         "maximumEventAge" => "async: { maxAge: ... }",
         "CodeUri" => "code"
     ]
+}
+
+section! {
+    /// An access key.
+    AccessKeyItem {
+        /// Its name, `AWS_ACCESS_KEY_ID` of a client: letters, digits, `-` and `_`.
+        "id" => id: String,
+        /// What signs requests, `AWS_SECRET_ACCESS_KEY` of a client: at least 16 characters. Better a variable, `${env:NAME}`.
+        "secret" => secret: String,
+    }
+    required: ["id", "secret"]
+    elsewhere: ["accessKeyId" => "id", "secretAccessKey" => "secret", "aws_access_key_id" => "id", "aws_secret_access_key" => "secret"]
+}
+
+/// `accessKeys:`, a list or the path of a file.
+#[derive(Debug)]
+pub(crate) enum AccessKeys {
+    List(List<AccessKeyItem>),
+    File(String),
+}
+
+impl FromNode for AccessKeys {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match node.scalar() {
+            Some(scalar) if scalar.kind == Kind::Text || scalar.interpolated => Some(Self::File(scalar.text.clone())),
+            Some(_) => mismatch(
+                node,
+                "a list of access keys, or the path of a file",
+                "write `- { id: ..., secret: ... }`",
+                problems,
+            ),
+            None => List::from_node(node, problems).map(Self::List),
+        }
+    }
+}
+
+impl JsonSchema for AccessKeys {
+    fn schema_name() -> Cow<'static, str> {
+        "AccessKeys".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "string"},
+            {"type": "array", "minItems": 1, "items": generator.subschema_for::<AccessKeyItem>()},
+        ]})
+    }
 }
 
 section! {

@@ -10,6 +10,7 @@
 //!
 //! The JSON Schema for editors ([`schema()`]) comes from the same sections.
 
+mod access_keys;
 mod code;
 mod diagnostic;
 mod document;
@@ -30,10 +31,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{Allow, BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
+use hikigane_model::{AccessKey, Allow, BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
+pub use crate::access_keys::read_file as read_access_keys;
 pub use crate::diagnostic::{Diagnostic, Location, Report, Severity};
 pub use crate::schema::schema;
 
@@ -90,6 +92,8 @@ pub struct Manifest {
     pub base: PathBuf,
     /// `defaults.timezone`, an IANA name.
     pub timezone: Option<String>,
+    /// What requests to the endpoint must be signed with; empty: they need not be.
+    pub access_keys: Vec<AccessKey>,
     /// Whether the whole sandbox is demanded.
     pub sandbox: SandboxMode,
     /// What the sandbox opens to functions that are not in the file: `defaults.allow`, or else the network, as on AWS.
@@ -264,10 +268,12 @@ fn assemble(
 
     let service = document.service.value().cloned();
     let bindings = events.into_iter().filter_map(binding).collect();
+    let access_keys = access_keys::configure(&document.access_keys, &base, problems);
     (
         Manifest {
             path,
             service,
+            access_keys,
             timezone,
             sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
             allow: function::allow_others(defaults, &base),

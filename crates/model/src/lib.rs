@@ -3,12 +3,14 @@
 //! Values only: no I/O, no async runtime, no wire format. HTTP shapes live in `api` and the plug-ins, frames in
 //! `executor`, YAML in `manifest`; each converts at its edge.
 
+mod access_key;
 mod event;
 mod function;
 mod invocation;
 pub mod limits;
 mod names;
 
+pub use access_key::AccessKey;
 pub use event::{Event, InvokeMode, StateWrite};
 pub use function::{
     Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, is_reserved_variable, runtime_family,

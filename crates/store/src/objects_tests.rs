@@ -136,7 +136,7 @@ fn nothing_is_collected_that_an_upload_is_about_to_name() {
     let data = tempfile::tempdir().unwrap();
     let objects = Objects::open(data.path()).unwrap();
     // One function whose code changes all the time; others upload the same packages.
-    let catalog = Mutex::new(String::new());
+    let (catalog, turn) = (Mutex::new(String::new()), Mutex::new(()));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -149,9 +149,11 @@ fn nothing_is_collected_that_an_upload_is_about_to_name() {
                 scope.spawn(|| {
                     for round in 0..60 {
                         let package = put(&objects, &package(&(round % 3).to_string())).unwrap();
+                        // One change at a time, as in the catalog.
+                        let _turn = turn.lock().unwrap();
                         catalog.lock().unwrap().clone_from(&package.sha256);
+                        let current = package.sha256.clone();
                         drop(package);
-                        let current = catalog.lock().unwrap();
                         let files = objects
                             .uploaded(&current, &[])
                             .expect("what the catalog names is there");

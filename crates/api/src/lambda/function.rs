@@ -127,13 +127,11 @@ impl Lambda {
     /// Where the code can be fetched: AWS gives out an address of S3, which need not be signed here.
     fn location(&self, name: &FunctionName, version: &Version) -> Value {
         if let Some(image) = &version.code.image {
-            // The address without its tag.
-            let end = image.rfind(['/', ':', '@']).filter(|at| !image[*at..].starts_with('/'));
-            let resolved = format!(
-                "{}@sha256:{}",
-                &image[..end.unwrap_or(image.len())],
-                version.code.sha256
-            );
+            // The address without digest and tag; the colon of a port comes before a slash.
+            let address = image.split('@').next().unwrap_or_default();
+            let tag = address.rfind(['/', ':']).filter(|at| address[*at..].starts_with(':'));
+            let address = &address[..tag.unwrap_or(address.len())];
+            let resolved = format!("{address}@sha256:{}", version.code.sha256);
             return json!({"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": resolved});
         }
         let location = match self.declared.source(name) {

@@ -88,9 +88,29 @@ fn the_document() {
             2:1 error [layers] `layers` is not supported yet -> delete it
             3:1 error [provider] unknown key `provider` -> did you mean `defaults`?
             4:1 error [servise] unknown key `servise` -> did you mean `service`?
-            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `sandbox`
+            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `accessKeys`, `sandbox`, `s3Endpoint`
         "#,
     );
+}
+
+#[test]
+fn addresses_of_s3_services() {
+    for url in [
+        "127.0.0.1:9100",
+        "https://s3.example.com",
+        "http://",
+        "http://a/b",
+        "http://user@host",
+        "http://a?b",
+        "http://a b",
+    ] {
+        check(
+            &format!("functions: {{}}\ns3Endpoint: '{url}'\n"),
+            &format!(
+                "2:13 error ['{url}'] `{url}` is not the address of an S3 service -> write `http://`, a host and a port, as `http://127.0.0.1:9100`"
+            ),
+        );
+    }
 }
 
 #[test]
@@ -543,5 +563,36 @@ fn nothing_is_allowed_over_what_is_the_functions_own() {
             4:48 error [/tmp] `/tmp` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
             4:67 error [/var/task/] `/var/task/` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
         "#,
+    );
+}
+
+#[test]
+fn access_keys() {
+    let with = |keys: &str| format!("functions: {{}}\naccessKeys: {keys}\n");
+    check(
+        &with("[]"),
+        "2:13 error [[]] there is no access key here -> add one, or delete `accessKeys` to ask for no signatures",
+    );
+    check(
+        &with(""),
+        "2:1 error [accessKeys] expected a list of access keys, or the path of a file, found nothing -> give it a value, or delete the key",
+    );
+    check(
+        &with("[{ id: a/b, secret: short }, { secret: 0123456789abcdefg }, { id: x, secrett: y }]"),
+        r#"
+            2:14 error [{ id: a/b, secret: short }] `a/b` is not the id of an access key -> use 1 to 128 letters, digits, `-` and `_`
+            2:14 error [{ id: a/b, secret: short }] the secret of the access key `a/b` has fewer than 16 characters -> make one that nobody can guess: `openssl rand -base64 30`
+            2:42 error [{ secret: 0123456789abcdefg }] the access key has no `id` -> write `- { id: ..., secret: ... }`
+            2:73 error [{ id: x, secrett: y }] the access key has no `secret` -> write `- { id: ..., secret: ... }`
+            2:82 error [secrett] unknown key `secrett` -> did you mean `secret`?
+        "#,
+    );
+    check(
+        &with("[{ id: a, secret: 0123456789abcdefg }, { id: a, secret: 0123456789abcdefh }]"),
+        "2:52 error [{ id: a, secret: 0123456789abcdefh }] the access key `a` is there twice",
+    );
+    check(
+        &with("absent.ini"),
+        "2:13 error [absent.ini] cannot read the access keys in `BASE/absent.ini`: No such file or directory (os error 2)",
     );
 }

@@ -41,6 +41,23 @@ fn every_key() {
     assert_eq!(manifest.base, base);
     assert_eq!(manifest.service.as_deref(), Some("invoices"));
     assert_eq!(manifest.timezone.as_deref(), Some("Europe/Paris"));
+    let keys: Vec<(&str, &str)> = manifest
+        .access_keys
+        .iter()
+        .map(|key| (key.id.as_str(), key.secret.as_str()))
+        .collect();
+    let host = env("HOST").unwrap();
+    assert_eq!(
+        keys,
+        [
+            ("AKIDEXAMPLE", format!("of the {host} and nobody else").as_str()),
+            ("ci-1", "0123456789abcdef")
+        ]
+    );
+    assert!(
+        !format!("{manifest:?}").contains("nobody else"),
+        "secrets are not printed"
+    );
 
     let ingest = function(&loaded, "ingest");
     let expected = FunctionConfig {

@@ -251,5 +251,5 @@ fn the_environment_is_asked_for_nothing_else() {
         env(name)
     });
     assert!(loaded.is_ok());
-    assert_eq!(*asked.borrow(), ["SECONDS", "HOST", "NOPE", "HOST"]);
+    assert_eq!(*asked.borrow(), ["HOST", "SECONDS", "HOST", "NOPE", "HOST"]);
 }

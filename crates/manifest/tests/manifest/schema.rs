@@ -40,6 +40,7 @@ fn both_accept() {
         ),
         manifest(json!({"events": [{"demo": "x", "filter": {"a": ["b"]}, "invoke": "sync"}]})),
         json!({"functions": {}, "sources": {"demo": {"listen": "127.0.0.1:80"}}}),
+        json!({"functions": {}, "accessKeys": [{"id": "a", "secret": "0123456789abcdef"}]}),
     ] {
         if let Err(report) = Project::new().load(good.to_string()) {
             panic!("{good}\n{report}");
@@ -59,6 +60,12 @@ fn both_refuse() {
         json!({"functions": {"f": {}}}),
         json!({"functions": [], "service": "x"}),
         json!({"functions": {}, "banana": 1}),
+        json!({"functions": {}, "accessKeys": null}),
+        json!({"functions": {}, "accessKeys": []}),
+        json!({"functions": {}, "accessKeys": 5}),
+        json!({"functions": {}, "accessKeys": [{"id": "a"}]}),
+        json!({"functions": {}, "accessKeys": [{"id": 5, "secret": "0123456789abcdef"}]}),
+        json!({"functions": {}, "accessKeys": [{"id": "a", "secret": "0123456789abcdef", "role": "x"}]}),
         json!({"functions": {}, "layers": {}}),
         json!({"functions": {}, "defaults": {"handler": "x.y"}}),
         json!({"functions": {}, "sources": {"banana": {}}}),
@@ -99,7 +106,14 @@ fn every_key_has_a_description() {
     let schema = hikigane_manifest::schema(&plugins());
     let sections = schema["$defs"].as_object().unwrap();
     let mut seen = 0;
-    for name in ["Defaults", "Function", "Allow", "Asynchronous", "Event"] {
+    for name in [
+        "Defaults",
+        "Function",
+        "Allow",
+        "Asynchronous",
+        "Event",
+        "AccessKeyItem",
+    ] {
         for (key, property) in sections[name]["properties"].as_object().unwrap() {
             let is_reference = property.get("$ref").is_some();
             let description = property["description"].as_str().unwrap_or_default();

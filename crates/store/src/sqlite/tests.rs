@@ -453,7 +453,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let before = std::fs::read(&database).unwrap();
     let message = SqliteStore::open(dir.path()).err().unwrap();
     assert!(
-        matches!(message, StoreError::TooNew { found: 7, known: 1, .. }),
+        matches!(message, StoreError::TooNew { found: 7, known: 2, .. }),
         "{message}"
     );
     assert_eq!(std::fs::read(&database).unwrap(), before);

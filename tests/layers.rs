@@ -1,0 +1,606 @@
+//! Layers through Lambda's API: their versions, who may use them, and functions that have them.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    FUNCTIONS, Project, Server, answering, api, archives, base64, body_of, code_sha256, create_function, get, invoke,
+    refusal_of, value_of, wait_for, wait_until_ready, zip_of,
+};
+
+const LAYERS: &str = "/2018-10-31/layers";
+
+fn up() -> (Project, Server) {
+    let project = Project::new("functions: {}\n", &[]);
+    let server = project.up();
+    (project, server)
+}
+
+/// PublishLayerVersion, with more members.
+#[track_caller]
+fn publish(server: &Server, name: &str, zip: &[u8], members: Value) -> Value {
+    let mut body = json!({"Content": {"ZipFile": base64(zip)}});
+    for (member, value) in members.as_object().unwrap() {
+        body[member] = value.clone();
+    }
+    body_of(&api(server, "POST", &format!("{LAYERS}/{name}/versions"), &body), 201)
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:us-east-1:000000000000:layer:{name}")
+}
+
+fn look(server: &Server, path: &str) -> Value {
+    body_of(&api(server, "GET", &format!("{LAYERS}{path}"), &Value::Null), 200)
+}
+
+#[test]
+fn a_layers_versions_are_published_shown_listed_and_deleted() {
+    let (project, server) = up();
+    let zip = zip_of(&[("nodejs/node_modules/alpha/index.js", "module.exports = 1;")]);
+    let first = publish(
+        &server,
+        "alpha",
+        &zip,
+        json!({
+            "Description": "the first", "LicenseInfo": "MIT",
+            "CompatibleRuntimes": ["nodejs22.x", "nodejs24.x"], "CompatibleArchitectures": ["x86_64"],
+        }),
+    );
+    let created = first["CreatedDate"].as_str().unwrap();
+    assert_eq!((created.len(), &created[23..]), (28, "+0000"), "{created}");
+    let location = first["Content"]["Location"].as_str().unwrap();
+    assert_eq!(get(location).body, zip);
+    assert_eq!(
+        first,
+        json!({
+            "LayerArn": arn("alpha"), "LayerVersionArn": arn("alpha:1"), "Version": 1, "Description": "the first", "LicenseInfo": "MIT",
+            "CompatibleRuntimes": ["nodejs22.x", "nodejs24.x"], "CompatibleArchitectures": ["x86_64"], "CreatedDate": created,
+            "Content": {"Location": location, "CodeSha256": code_sha256(&zip), "CodeSize": zip.len()},
+        })
+    );
+    assert_eq!(look(&server, "/alpha/versions/1"), first);
+    let by_arn = format!("?find=LayerVersion&Arn={}", arn("alpha:1").replace(':', "%3A"));
+    assert_eq!(look(&server, &by_arn), first);
+    assert_eq!(look(&server, &format!("/{}/versions/1", arn("alpha"))), first);
+
+    let second = publish(&server, "alpha", &zip, json!({"CompatibleRuntimes": ["nodejs24.x"]}));
+    assert_eq!((&second["Version"], &second["Description"]), (&json!(2), &json!("")));
+    assert_eq!(
+        (second.get("LicenseInfo"), second.get("CompatibleArchitectures")),
+        (None, None)
+    );
+    let empty = publish(
+        &server,
+        "empty",
+        &zip,
+        json!({"CompatibleRuntimes": [], "CompatibleArchitectures": []}),
+    );
+    assert_eq!(
+        (&empty["CompatibleRuntimes"], &empty["CompatibleArchitectures"]),
+        (&json!([]), &json!([]))
+    );
+
+    let entry = |version: &Value| {
+        let mut entry = version.clone();
+        entry
+            .as_object_mut()
+            .unwrap()
+            .retain(|member, _| member != "Content" && member != "LayerArn");
+        entry
+    };
+    let layer = |name: &str, version: &Value| json!({"LayerName": name, "LayerArn": arn(name), "LatestMatchingVersion": entry(version)});
+    assert_eq!(
+        look(&server, ""),
+        json!({"Layers": [layer("alpha", &second), layer("empty", &empty)]})
+    );
+    assert_eq!(
+        look(&server, "?CompatibleRuntime=nodejs22.x"),
+        json!({"Layers": [layer("alpha", &first)]})
+    );
+    assert_eq!(
+        look(&server, "?CompatibleRuntime=nodejs24.x&CompatibleArchitecture=x86_64"),
+        json!({"Layers": [layer("alpha", &first)]})
+    );
+    assert_eq!(look(&server, "?CompatibleArchitecture=arm64"), json!({"Layers": []}));
+    assert_eq!(
+        look(&server, "/alpha/versions"),
+        json!({"LayerVersions": [entry(&second), entry(&first)]})
+    );
+    assert_eq!(
+        look(&server, "/alpha/versions?CompatibleRuntime=nodejs22.x"),
+        json!({"LayerVersions": [entry(&first)]})
+    );
+    assert_eq!(look(&server, "/absent/versions"), json!({"LayerVersions": []}));
+    let page = look(&server, "/alpha/versions?MaxItems=1");
+    assert_eq!(page["LayerVersions"], json!([entry(&second)]));
+    let marker = page["NextMarker"].as_str().unwrap();
+    assert_eq!(
+        look(&server, &format!("/alpha/versions?MaxItems=1&Marker={marker}")),
+        json!({"LayerVersions": [entry(&first)]})
+    );
+    let page = look(&server, "?MaxItems=1");
+    let marker = page["NextMarker"].as_str().unwrap();
+    assert_eq!(
+        look(&server, &format!("?MaxItems=1&Marker={marker}")),
+        json!({"Layers": [layer("empty", &empty)]})
+    );
+
+    let delete = |number: &str| {
+        api(
+            &server,
+            "DELETE",
+            &format!("{LAYERS}/alpha/versions/{number}"),
+            &Value::Null,
+        )
+    };
+    for number in ["1", "2", "2", "77"] {
+        let answer = delete(number);
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{}", answer.text());
+    }
+    assert_eq!(look(&server, "/alpha/versions"), json!({"LayerVersions": []}));
+    assert_eq!(look(&server, ""), json!({"Layers": [layer("empty", &empty)]}));
+    drop(server);
+    let server = project.up();
+    assert_eq!(
+        publish(&server, "alpha", &zip, json!({}))["Version"],
+        3,
+        "numbers are never given twice"
+    );
+    assert_eq!(
+        look(&server, "/empty/versions/1")["Content"]["CodeSha256"],
+        code_sha256(&zip).as_str()
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
+    let (_project, server) = up();
+    publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
+    let invalid = "InvalidParameterValueException";
+    let nothing = (
+        "ResourceNotFoundException",
+        "The resource you requested does not exist.",
+    );
+    for (method, path, status, (code, message)) in [
+        ("GET", "/alpha/versions/2", 404, nothing),
+        ("GET", "/absent/versions/1", 404, nothing),
+        (
+            "GET",
+            "/alpha/versions/0",
+            400,
+            (invalid, "Layer Version Cannot be less than 1"),
+        ),
+        (
+            "GET",
+            "/alpha/versions/-1",
+            400,
+            (invalid, "Layer Version Cannot be less than 1"),
+        ),
+        (
+            "DELETE",
+            "/alpha/versions/-1",
+            400,
+            (invalid, "Layer Version Cannot be less than 1"),
+        ),
+        (
+            "GET",
+            &format!("?find=LayerVersion&Arn={}", arn("alpha:7")),
+            404,
+            nothing,
+        ),
+        (
+            "GET",
+            "?find=LayerVersion&Arn=arn:aws:lambda:::awslayer:Amazon",
+            404,
+            nothing,
+        ),
+        (
+            "GET",
+            &format!(
+                "?find=LayerVersion&Arn={}",
+                arn("alpha:1").replace("us-east-1", "eu-west-1")
+            ),
+            404,
+            nothing,
+        ),
+    ] {
+        let answer = api(&server, method, &format!("{LAYERS}{path}"), &Value::Null);
+        assert_eq!(
+            refusal_of(&answer, status),
+            (code.to_owned(), message.to_owned()),
+            "{method} {path}"
+        );
+        assert_eq!(answer.json()["Type"], "User");
+    }
+    for (path, message) in [
+        (
+            format!("?find=LayerVersion&Arn={}", arn("alpha")),
+            "at 'arn' failed to satisfy constraint",
+        ),
+        (
+            "?CompatibleArchitecture=sparc".to_owned(),
+            "Value 'sparc' at 'compatibleArchitecture' failed to satisfy constraint: Member must satisfy enum value set: [x86_64, arm64]",
+        ),
+        (
+            "?CompatibleRuntime=cobol".to_owned(),
+            "Value 'cobol' at 'compatibleRuntime' failed",
+        ),
+        (
+            "/bad%20name/versions".to_owned(),
+            "Value 'bad name' at 'layerName' failed",
+        ),
+        ("/alpha/versions/x".to_owned(), "can not be converted to a Long"),
+    ] {
+        let answer = api(&server, "GET", &format!("{LAYERS}{path}"), &Value::Null);
+        let (_, found) = refusal_of(&answer, 400);
+        assert!(found.contains(message), "{path}: {found}");
+    }
+    let foreign = arn("insights:14").replace("000000000000", "580247275435");
+    let answer = api(
+        &server,
+        "GET",
+        &format!("{LAYERS}?find=LayerVersion&Arn={foreign}"),
+        &Value::Null,
+    );
+    let (code, message) = refusal_of(&answer, 403);
+    assert!(
+        code == "AccessDeniedException" && message.contains(&format!("lambda:GetLayerVersion on resource: {foreign}")),
+        "{message}"
+    );
+    let answer = api(
+        &server,
+        "POST",
+        &format!("{LAYERS}/alpha/versions"),
+        &json!({"Content": {}}),
+    );
+    assert_eq!(refusal_of(&answer, 400).0, invalid);
+    let broken = json!({"Content": {"ZipFile": base64(b"no zip")}});
+    assert_eq!(
+        refusal_of(&api(&server, "POST", &format!("{LAYERS}/alpha/versions"), &broken), 400).1,
+        "Could not unzip uploaded file. Please check your file, then try to upload again."
+    );
+    assert_eq!(
+        publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}))["Version"],
+        2,
+        "what was refused has no number"
+    );
+}
+
+#[test]
+fn who_may_use_a_layer_version_is_kept_as_a_policy() {
+    let (_project, server) = up();
+    publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
+    let policy = |version: u32| format!("{LAYERS}/alpha/versions/{version}/policy");
+    let add = |version: u32, query: &str, members: Value| {
+        let mut body = json!({"StatementId": "s1", "Action": "lambda:GetLayerVersion", "Principal": "*"});
+        for (member, value) in members.as_object().unwrap() {
+            body[member] = value.clone();
+        }
+        api(&server, "POST", &format!("{}{query}", policy(version)), &body)
+    };
+    let shown = || api(&server, "GET", &policy(1), &Value::Null);
+    let not_found = |message: &str| ("ResourceNotFoundException".to_owned(), message.to_owned());
+    let no_policy = not_found("No policy is associated with the given resource.");
+    let no_version = not_found(&format!("Layer version {} does not exist.", arn("alpha:2")));
+    assert_eq!(refusal_of(&shown(), 404), no_policy);
+    assert_eq!(refusal_of(&add(2, "", json!({})), 404), no_version);
+    assert_eq!(
+        refusal_of(&api(&server, "GET", &policy(2), &Value::Null), 404),
+        no_version
+    );
+    let remove = |version: u32, sid: &str| api(&server, "DELETE", &format!("{}/{sid}", policy(version)), &Value::Null);
+    assert_eq!(refusal_of(&remove(2, "s1"), 404), no_version);
+
+    let first = body_of(&add(1, "", json!({})), 201);
+    let all = json!({"Sid": "s1", "Effect": "Allow", "Principal": "*", "Action": "lambda:GetLayerVersion", "Resource": arn("alpha:1")});
+    assert_eq!(
+        serde_json::from_str::<Value>(first["Statement"].as_str().unwrap()).unwrap(),
+        all
+    );
+    let duplicate = "The statement id (s1) provided already exists. Please provide a new statement id, or remove the existing statement.";
+    assert_eq!(
+        refusal_of(&add(1, "", json!({})), 409),
+        ("ResourceConflictException".to_owned(), duplicate.to_owned())
+    );
+    let (_, message) = refusal_of(&add(1, "", json!({"Action": "*", "StatementId": "s2"})), 400);
+    assert!(message.contains("Value '*' at 'action' failed to satisfy constraint: Member must satisfy regular expression pattern: lambda:GetLayerVersion"), "{message}");
+    let stale = "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id";
+    assert_eq!(
+        refusal_of(&add(1, "?RevisionId=wrong", json!({"StatementId": "s2"})), 412),
+        ("PreconditionFailedException".to_owned(), stale.to_owned())
+    );
+    let revision = first["RevisionId"].as_str().unwrap();
+    let second = json!({"StatementId": "s2", "Principal": "123456789012", "OrganizationId": "o-1234567890"});
+    body_of(&add(1, &format!("?RevisionId={revision}"), second), 201);
+    let document = body_of(&shown(), 200);
+    assert_ne!(document["RevisionId"], revision);
+    let one = json!({
+        "Sid": "s2", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "lambda:GetLayerVersion",
+        "Resource": arn("alpha:1"), "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}},
+    });
+    assert_eq!(
+        serde_json::from_str::<Value>(document["Policy"].as_str().unwrap()).unwrap(),
+        json!({"Version": "2012-10-17", "Id": "default", "Statement": [all, one]})
+    );
+    assert_eq!(
+        refusal_of(&remove(1, "s3"), 404),
+        not_found("Statement s3 is not found in resource policy.")
+    );
+    let answer = api(
+        &server,
+        "DELETE",
+        &format!("{}/s1?RevisionId=wrong", policy(1)),
+        &Value::Null,
+    );
+    assert_eq!(refusal_of(&answer, 412).1, stale);
+    for sid in ["s1", "s2"] {
+        assert_eq!(remove(1, sid).status, 204);
+    }
+    assert_eq!(refusal_of(&shown(), 404), no_policy);
+    let mut added = 0;
+    let refused = loop {
+        let answer = add(1, "", json!({"StatementId": format!("statement-{added:085}")}));
+        if answer.status != 201 {
+            break answer;
+        }
+        added += 1;
+    };
+    let (code, message) = refusal_of(&refused, 400);
+    assert_eq!(code, "PolicyLengthExceededException");
+    assert!(
+        added > 50 && message.ends_with("is bigger than the limit (20480)."),
+        "{added}: {message}"
+    );
+}
+
+#[test]
+fn functions_have_layers_and_keep_them_when_those_are_deleted() {
+    let (project, server) = up();
+    let one = zip_of(&[
+        ("nodejs/node_modules/both/index.js", "module.exports = 'both of one';"),
+        ("nodejs/node_modules/alpha/index.js", "module.exports = 'alpha of one';"),
+    ]);
+    let two = zip_of(&[("nodejs/node_modules/both/index.js", "module.exports = 'both of two';")]);
+    publish(&server, "one", &one, json!({}));
+    publish(&server, "two", &two, json!({}));
+    let code = zip_of(&[(
+        "index.js",
+        "const get = (name) => { try { return require(name); } catch (error) { return error.code; } };
+         exports.handler = async () => [get('alpha'), get('both')];",
+    )]);
+    let layers = json!({"Layers": [arn("one:1"), arn("two:1")]});
+    let created = body_of(&create_function(&server, "f", &code, layers), 201);
+    let shown = json!([{"Arn": arn("one:1"), "CodeSize": one.len()}, {"Arn": arn("two:1"), "CodeSize": two.len()}]);
+    assert_eq!(created["Layers"], shown);
+    assert_eq!(wait_until_ready(&server, "f")["Layers"], shown);
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", "1")),
+        json!(["alpha of one", "both of two"])
+    );
+    body_of(
+        &api(&server, "POST", &format!("{FUNCTIONS}/f/versions"), &json!({})),
+        201,
+    );
+
+    let configure = |members: Value| api(&server, "PUT", &format!("{FUNCTIONS}/f/configuration"), &members);
+    body_of(&configure(json!({"Layers": [arn("two:1"), arn("one:1")]})), 200);
+    wait_until_ready(&server, "f");
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", "1")),
+        json!(["alpha of one", "both of one"])
+    );
+    for name in ["one", "two"] {
+        assert_eq!(
+            api(&server, "DELETE", &format!("{LAYERS}/{name}/versions/1"), &Value::Null).status,
+            204
+        );
+    }
+    // The collection has been there.
+    let probe = publish(&server, "probe", &zip_of(&[("x", "1")]), json!({}));
+    assert_eq!(
+        api(&server, "DELETE", &format!("{LAYERS}/probe/versions/1"), &Value::Null).status,
+        204
+    );
+    let location = probe["Content"]["Location"].as_str().unwrap();
+    wait_for("what nothing uses to go", || {
+        (get(location).status == 404).then_some(())
+    });
+    drop(server);
+
+    let server = project.up();
+    let configuration = wait_until_ready(&server, "f");
+    assert_eq!(
+        configuration["Layers"][0],
+        json!({"Arn": arn("two:1"), "CodeSize": two.len()})
+    );
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", "1")),
+        json!(["alpha of one", "both of one"])
+    );
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f:1", "1")),
+        json!(["alpha of one", "both of two"])
+    );
+    let configure = |members: Value| api(&server, "PUT", &format!("{FUNCTIONS}/f/configuration"), &members);
+    body_of(&configure(json!({"Description": "still"})), 200);
+    wait_until_ready(&server, "f");
+    assert_eq!(
+        refusal_of(&configure(json!({"Layers": [arn("one:1")]})), 400).1,
+        format!("Layer version {} does not exist.", arn("one:1"))
+    );
+    body_of(&configure(json!({"Layers": []})), 200);
+    assert_eq!(wait_until_ready(&server, "f").get("Layers"), None);
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "f", "1")),
+        json!(["MODULE_NOT_FOUND", "MODULE_NOT_FOUND"])
+    );
+}
+
+#[test]
+fn layers_that_a_function_cannot_have_are_refused_in_awss_words() {
+    let (_project, server) = up();
+    let zip = zip_of(&[("a", "1")]);
+    for name in ["l0", "l1", "l2", "l3", "l4", "l5", "l0", "l0"] {
+        publish(&server, name, &zip, json!({}));
+    }
+    body_of(&create_function(&server, "f", &answering("1"), json!({})), 201);
+    wait_until_ready(&server, "f");
+    let six: Vec<String> = (0..6).map(|number| arn(&format!("l{number}:1"))).collect();
+    let same = |a: &str, b: &str| {
+        format!(
+            "Two different versions of the same layer are not allowed to be referenced in the same function. {a} and {b} are versions of the same layer."
+        )
+    };
+    let (l1, l2, l3) = (arn("l0:1"), arn("l0:2"), arn("l0:3"));
+    let missing = |arn: &str| format!("Layer version {arn} does not exist.");
+    let elsewhere = l1.replace("us-east-1", "eu-west-1");
+    let region =
+        "Layers are not in the same region as the function. Layers are expected to be in region us-east-1.".to_owned();
+    for (layers, message) in [
+        (six, "Cannot reference more than 5 layers.".to_owned()),
+        (vec![l1.clone(), l2.clone()], same(&l1, &l2)),
+        (vec![l1.clone(), l2.clone(), l3], same(&l1, &l2)),
+        (vec![l1.clone(), l1.clone()], same(&l1, &l1)),
+        (vec![arn("l0:9")], missing(&arn("l0:9"))),
+        (vec![arn("absent:1")], missing(&arn("absent:1"))),
+        (vec![elsewhere], region),
+    ] {
+        let created = create_function(&server, "g", &answering("1"), json!({"Layers": layers}));
+        let updated = api(
+            &server,
+            "PUT",
+            &format!("{FUNCTIONS}/f/configuration"),
+            &json!({"Layers": layers}),
+        );
+        for answer in [created, updated] {
+            assert_eq!(
+                refusal_of(&answer, 400),
+                ("InvalidParameterValueException".to_owned(), message.clone())
+            );
+        }
+    }
+    let answer = api(
+        &server,
+        "PUT",
+        &format!("{FUNCTIONS}/f/configuration"),
+        &json!({"Layers": [arn("l0")]}),
+    );
+    let (code, message) = refusal_of(&answer, 400);
+    assert!(
+        code == "ValidationException" && message.contains("at 'layers' failed to satisfy constraint"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_functions_code_and_layers_share_one_limit() {
+    let (_project, server) = up();
+    let zeros = |megabytes: usize| archives::zip(&[archives::file("zeros", vec![0; megabytes * 1_000_000]).deflated()]);
+    publish(&server, "large", &zeros(200), json!({}));
+    let code = |megabytes: usize| {
+        let zeros = archives::file("zeros", vec![0; megabytes * 1_000_000]).deflated();
+        archives::zip(&[
+            archives::file("index.mjs", "export const handler = async () => 1;"),
+            zeros,
+        ])
+    };
+    let layers = json!({"Layers": [arn("large:1")]});
+    let too_large = "Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is 270000037 bytes.";
+    let answer = create_function(&server, "f", &code(70), layers.clone());
+    assert_eq!(
+        refusal_of(&answer, 400),
+        ("InvalidParameterValueException".to_owned(), too_large.to_owned())
+    );
+    body_of(&create_function(&server, "f", &code(60), layers.clone()), 201);
+    wait_until_ready(&server, "f");
+    let larger = json!({"ZipFile": base64(&code(70))});
+    assert_eq!(
+        refusal_of(&api(&server, "PUT", &format!("{FUNCTIONS}/f/code"), &larger), 400).1,
+        too_large
+    );
+    assert_eq!(value_of(&invoke(server.endpoint(), "f", "1")), 1);
+    body_of(&create_function(&server, "g", &code(70), json!({})), 201);
+    wait_until_ready(&server, "g");
+    assert_eq!(
+        refusal_of(
+            &api(&server, "PUT", &format!("{FUNCTIONS}/g/configuration"), &layers),
+            400
+        )
+        .1,
+        too_large
+    );
+}
+
+#[test]
+fn real_clients_use_layers() {
+    const SCRIPT: &str = r#"
+import boto3, io, sys, zipfile
+client = boto3.client("lambda", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+def pack(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+layer = client.publish_layer_version(LayerName="tool", Content={"ZipFile": pack({"nodejs/node_modules/tool/index.js": "module.exports = 42;"})},
+                                     CompatibleRuntimes=["nodejs22.x"])
+assert client.get_layer_version_by_arn(Arn=layer["LayerVersionArn"])["Content"]["CodeSha256"] == layer["Content"]["CodeSha256"]
+client.create_function(FunctionName="f", Runtime="nodejs22.x", Handler="index.handler", Role="arn:aws:iam::000000000000:role/x",
+                       Code={"ZipFile": pack({"index.js": "exports.handler = async () => require('tool');"})}, Layers=[layer["LayerVersionArn"]])
+client.get_waiter("function_active_v2").wait(FunctionName="f")
+assert client.invoke(FunctionName="f")["Payload"].read() == b"42"
+client.add_layer_version_permission(LayerName="tool", VersionNumber=1, StatementId="s", Action="lambda:GetLayerVersion", Principal="*")
+assert "Statement" in client.get_layer_version_policy(LayerName="tool", VersionNumber=1)["Policy"]
+client.remove_layer_version_permission(LayerName="tool", VersionNumber=1, StatementId="s")
+client.delete_layer_version(LayerName="tool", VersionNumber=1)
+assert client.list_layers()["Layers"] == [] and client.list_layer_versions(LayerName="tool")["LayerVersions"] == []
+try:
+    client.get_layer_version(LayerName="tool", VersionNumber=1)
+    raise SystemExit("it is still there")
+except client.exceptions.ResourceNotFoundException:
+    pass
+"#;
+    let (project, server) = up();
+    let python = |script: &str| Command::new("python3").args(["-c", script, server.endpoint()]).output();
+    if !python("import boto3").is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: there is no boto3 here");
+    }
+    let output = python(SCRIPT).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    std::fs::write(project.join("layer.zip"), zip_of(&[("a", "1")])).unwrap();
+    let aws = Command::new("aws")
+        .args([
+            "--endpoint-url",
+            server.endpoint(),
+            "--region",
+            "us-east-1",
+            "--output",
+            "json",
+            "lambda",
+            "publish-layer-version",
+        ])
+        .args([
+            "--layer-name",
+            "cli",
+            "--zip-file",
+            "fileb://layer.zip",
+            "--compatible-architectures",
+            "arm64",
+        ])
+        .current_dir(project.path())
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .output();
+    let Ok(aws) = aws else {
+        return eprintln!("skipped: there is no `aws` command here");
+    };
+    assert!(aws.status.success(), "{}", String::from_utf8_lossy(&aws.stderr));
+    let published: Value = serde_json::from_slice(&aws.stdout).unwrap();
+    assert_eq!(
+        (&published["Version"], &published["CompatibleArchitectures"]),
+        (&json!(1), &json!(["arm64"]))
+    );
+}
