@@ -332,6 +332,11 @@ fn configurations_are_made_changed_listed_and_deleted() {
     let listed = good(&call(&server, "GET", &format!("{base}/"), &Value::Null));
     assert_eq!(listed, json!({"CodeSigningConfigs": [changed["CodeSigningConfig"]]}));
 
+    let tags = format!("/2017-03-31/tags/{arn}");
+    good(&call(&server, "POST", &tags, &json!({"Tags": {"team": "a"}})));
+    let shown = good(&call(&server, "GET", &tags, &Value::Null));
+    assert_eq!(shown, json!({"Tags": {"team": "a"}}));
+
     zip(&project.join("plain.zip"), &[("index.mjs", &code(1))]);
     good(&create(&server, "f", None, &project.join("plain.zip")));
     let own = "/2020-06-30/functions/f/code-signing-config";

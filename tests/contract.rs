@@ -599,13 +599,25 @@ fn what_a_handler_leaves_behind_is_told_with_its_own_invocation() {
     for node in [22, 24] {
         let settings = format!("handler: index.handler, runtime: nodejs{node}.x");
         let (_project, server) = serve(&[("f", &settings, &[("index.js", code)])]);
+        // AWS's client has sent the answer when it hears of a rejection; then it exits.
+        for (body, said) in [
+            ("(async () => { throw new Error('alone'); })()", "Error: alone"),
+            ("Promise.reject(7)", "\"7\""),
+        ] {
+            let (answer, log) = invoke_logged(server.endpoint(), "f", &js(body).to_string());
+            assert_eq!(value_of(&answer), 1, "{body} on {node}: the environment lives on");
+            assert!(
+                log.contains("Unhandled Promise Rejection") && log.contains(said),
+                "{log}"
+            );
+        }
+        let failed = invoke(
+            server.endpoint(),
+            "f",
+            &js("Promise.reject(7); throw new TypeError('own')").to_string(),
+        );
+        assert_eq!(error_of(&failed), ("TypeError".into(), "own".into()));
         for (body, kind, message) in [
-            (
-                "(async () => { throw new Error('alone'); })()",
-                "Runtime.UnhandledPromiseRejection",
-                "Error: alone",
-            ),
-            ("Promise.reject(7)", "Runtime.UnhandledPromiseRejection", "7"),
             (
                 "process.nextTick(() => { throw new RangeError('tick'); })",
                 "RangeError",
@@ -647,6 +659,15 @@ fn what_a_handler_leaves_behind_is_told_with_its_own_invocation() {
             json!(null)
         );
     }
+}
+
+#[test]
+fn a_rejection_that_nobody_handles_while_the_code_is_loaded_fails_the_start() {
+    let code = "Promise.reject(new RangeError('early')); exports.handler = async () => 1;";
+    let settings = "handler: index.handler, runtime: nodejs22.x";
+    let (_project, server) = serve(&[("f", settings, &[("index.js", code)])]);
+    let expected = ("Runtime.UnhandledPromiseRejection".into(), "RangeError: early".into());
+    assert_eq!(error_of(&invoke(server.endpoint(), "f", "{}")), expected);
 }
 
 #[test]

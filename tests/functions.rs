@@ -1593,7 +1593,7 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
         ),
         (
             "a",
-            "handler: index.handler, reservedConcurrency: 3, runtime: nodejs24.x",
+            "handler: index.handler, reservedConcurrency: 3, runtime: nodejs24.x, logFormat: json, logLevel: warn",
             files,
         ),
     ]);
@@ -1622,6 +1622,10 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
         ("CodeSize", json!(ESM.len())),
         ("Environment", json!({"Variables": {"AB": "x"}})),
         ("EphemeralStorage", json!({"Size": 512})),
+        (
+            "LoggingConfig",
+            json!({"LogFormat": "Text", "LogGroup": "/aws/lambda/b"}),
+        ),
     ] {
         assert_eq!(configuration[name], value, "{name}");
     }
@@ -1630,6 +1634,10 @@ fn functions_are_listed_and_described_in_lambdas_shapes() {
     assert_eq!(b.get("Concurrency"), None);
     let a = get(&format!("{base}/a")).json();
     assert_eq!(a["Concurrency"]["ReservedConcurrentExecutions"], 3);
+    assert_eq!(
+        a["Configuration"]["LoggingConfig"],
+        json!({"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO", "LogGroup": "/aws/lambda/a"})
+    );
     assert_eq!(&get(&format!("{base}/b/configuration")).json(), configuration);
     let latest = get(&format!("{base}/b?Qualifier=$LATEST")).json();
     let arn = configuration["FunctionArn"].as_str().unwrap();

@@ -45,7 +45,8 @@ fn the_v8_archive_is_the_one_that_the_lock_file_needs() {
     let directory = root().join("third_party/v8");
     let sums = std::fs::read_to_string(directory.join("SHA256SUMS")).unwrap();
     let (version, sum) = sums.split_once('\n').unwrap();
-    let version = version.strip_prefix("# v8 ").unwrap();
+    let (version, date) = version.strip_prefix("# v8 ").unwrap().split_once(" of ").unwrap();
+    assert!(date.parse::<chrono::NaiveDate>().is_ok(), "{date}");
     let (expected, name) = sum.trim().split_once("  ").unwrap();
     let hash: String = Sha256::digest(std::fs::read(directory.join(name)).unwrap())
         .iter()
@@ -72,7 +73,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("executor", &["model"]),
     ("isolate", &["model", "executor"]),
     ("router", &["model", "pattern", "trigger", "store", "executor"]),
-    ("api", &["model", "router", "store", "trigger"]),
+    ("api", &["model", "pattern", "router", "store", "trigger"]),
     ("s3", &["model", "pattern", "trigger"]),
     ("schedule", &["model", "pattern", "trigger"]),
     ("http", &["model", "pattern", "trigger"]),

@@ -1025,10 +1025,10 @@ fn thirty_deaths_leave_no_process_and_no_directory() {
             });
         }
     });
-    // What is left: the zygote, the neighbour's environment, the four workers in stock, which have no directory yet, and what three at
+    // What is left: the zygote, the neighbour's environment, the four workers in stock and four directories for them, and what three at
     // once left in /tmp to those that would replace them.
     wait_for("the dead to be buried", || {
-        (children(server.pid()).len() <= 6 && entries(&tmp) <= 4).then_some(())
+        (children(server.pid()).len() <= 6 && entries(&tmp) <= 8).then_some(())
     });
     ask_neighbour(&server, 1);
     let workers = children(server.pid());
@@ -1112,6 +1112,6 @@ fn a_thousand_kills_leave_no_process_no_socket_and_no_directory() {
         let (processes, descriptors) = left();
         (processes <= before.0 && descriptors <= before.1).then_some(())
     });
-    // What those that died last left in /tmp waits for the environments that would replace them.
-    assert!(entries(&project.join(".hikigane/tmp")) <= CLIENTS + 1);
+    // What those that died last left in /tmp waits for the environments that would replace them, and four directories for the stock.
+    assert!(entries(&project.join(".hikigane/tmp")) <= CLIENTS + 1 + 4);
 }

@@ -62,6 +62,12 @@ fn levels_below_the_least_are_not_logged() {
         ("logFormat: json, env: { AWS_LAMBDA_LOG_LEVEL: TRACE }", 0),
         ("logFormat: json, env: { AWS_LAMBDA_LOG_LEVEL: FATAL }", 6),
         ("logFormat: json, env: { AWS_LAMBDA_LOG_LEVEL: nonsense }", 0),
+        ("logFormat: json, logLevel: error", 5),
+        // What is configured wins, as on AWS, where the service sets the variable.
+        (
+            "logFormat: json, logLevel: debug, env: { AWS_LAMBDA_LOG_LEVEL: FATAL }",
+            1,
+        ),
     ] {
         assert_eq!(levels(settings), all[first..], "{settings}");
     }

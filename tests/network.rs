@@ -102,6 +102,25 @@ fn a_listed_name_does_not_open_this_machine() {
 }
 
 #[test]
+fn a_block_of_ipv6_addresses_opens_them_and_no_others() {
+    let Ok(open) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    let port = open.local_addr().unwrap().port();
+    // Whoever comes is shown out at once: what is asked is whether the connection may be made.
+    std::thread::spawn(move || open.incoming().for_each(drop));
+    for (net, opens) in [("\"::/64\"", true), ("\"[::]/64\"", true), ("\"2001:db8::/32\"", false)] {
+        let (_project, server) = servers(net);
+        for (client, host) in [("net", "::1"), ("http", "[::1]")] {
+            let answer = ask(&server, "probe", &json!({"client": client, "host": host, "port": port}));
+            let refused = answer["refused"].as_str().unwrap_or_default();
+            assert_eq!(refused.contains("EACCES"), !opens, "{net} {client}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn a_listed_name_that_points_here_is_refused_at_the_connection_and_by_its_address() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = closed.local_addr().unwrap().port();

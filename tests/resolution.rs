@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::support::{Function, Server, invoke, project_of, value_of};
+use crate::support::{Function, Server, error_of, invoke, invoke_logged, project_of, serve, value_of};
 
 fn call(server: &Server, function: &str) -> Value {
     let answer = invoke(server.endpoint(), function, "{}");
@@ -17,10 +17,17 @@ fn call(server: &Server, function: &str) -> Value {
 /// One function of these files, whose `index.js` or `index.mjs` gives `expected` back.
 #[track_caller]
 fn check(files: &[(&str, &str)], expected: Value) {
-    let function: Function = ("f", "handler: index.handler, runtime: nodejs22.x", files);
+    check_with("runtime: nodejs22.x", files, expected);
+}
+
+/// As [`check`], with these settings.
+#[track_caller]
+fn check_with(settings: &str, files: &[(&str, &str)], expected: Value) {
+    let settings = format!("handler: index.handler, {settings}");
+    let function: Function = ("f", &settings, files);
     let project = project_of(&[function]);
     let server = project.up();
-    assert_eq!(call(&server, "f"), expected);
+    assert_eq!(call(&server, "f"), expected, "{settings}");
 }
 
 #[test]
@@ -61,7 +68,7 @@ fn exports_maps_decide_what_a_package_shows_and_to_whom() {
             "node_modules/p/package.json",
             r##"{"name":"p","type":"module","imports":{"#inner":{"import":"./inner.mjs","require":"./inner.cjs"}},"exports":{
                 ".":{"browser":"./browser.js","deno":"./deno.js","worker":"./worker.js","node":{"import":"./node.mjs","require":"./node.cjs"},"default":"./default.js"},
-                "./sync":{"module-sync":"./sync.mjs","default":"./never.js"},
+                "./sync":{"module-sync":"./sync.mjs","default":"./plain.cjs"},
                 "./features/*.js":"./lib/*.js","./features/secret.js":null,"./package.json":"./package.json"}}"##,
         ),
         (
@@ -75,27 +82,36 @@ fn exports_maps_decide_what_a_package_shows_and_to_whom() {
         ("node_modules/p/inner.mjs", "export default 'inner.mjs';"),
         ("node_modules/p/inner.cjs", "module.exports = 'inner.cjs';"),
         ("node_modules/p/sync.mjs", "export const is = 'sync.mjs';"),
-        ("node_modules/p/lib/a.js", "export const is = 'lib/a.js';"),
+        ("node_modules/p/plain.cjs", "exports.is = 'plain.cjs';"),
+        ("node_modules/p/lib/package.json", r#"{"type":"commonjs"}"#),
+        ("node_modules/p/lib/a.js", "exports.is = 'lib/a.js';"),
         ("node_modules/p/lib/secret.js", "export const is = 'secret';"),
     ];
     let body = "async () => ({ main: (await load('p')).is, sync: (await load('p/sync')).is, feature: (await load('p/features/a.js')).is,\n\
         secret: await code('p/features/secret.js'), hidden: await code('p/lib/a.js') });\n\
-        const code = async (name) => { try { return (await load(name)).is; } catch (error) { return CODE.exec(error.message)?.[1] ?? error.code; } };\n\
-        const CODE = /^\\[(.*?)\\]/; // import() rejects with one code whatever it is; the message begins with the real one.";
-    let expected = |main: &str| {
+        const code = async (name) => { try { return (await load(name)).is; } catch (error) { return error.code; } };";
+    let expected = |main: &str, sync: &str| {
         let hidden = "ERR_PACKAGE_PATH_NOT_EXPORTED";
-        json!({"main": main, "sync": "sync.mjs", "feature": "lib/a.js", "secret": hidden, "hidden": hidden})
+        json!({"main": main, "sync": sync, "feature": "lib/a.js", "secret": hidden, "hidden": hidden})
     };
     let cjs = format!("const load = require; exports.handler = {body}");
     let esm = format!("const load = (name) => import(name); export const handler = {body}");
-    check(
-        &[package.as_slice(), &[("index.js", &cjs)]].concat(),
-        expected("node.cjs and inner.cjs"),
-    );
-    check(
-        &[package.as_slice(), &[("index.mjs", &esm)]].concat(),
-        expected("node.mjs and inner.mjs"),
-    );
+    // The condition `module-sync` is of those whose require() loads ES modules.
+    for (runtime, sync) in [
+        ("runtime: nodejs22.x", "plain.cjs"),
+        ("runtime: nodejs24.x", "sync.mjs"),
+    ] {
+        check_with(
+            runtime,
+            &[package.as_slice(), &[("index.js", &cjs)]].concat(),
+            expected("node.cjs and inner.cjs", sync),
+        );
+        check_with(
+            runtime,
+            &[package.as_slice(), &[("index.mjs", &esm)]].concat(),
+            expected("node.mjs and inner.mjs", sync),
+        );
+    }
 }
 
 #[test]
@@ -169,26 +185,176 @@ fn an_import_sees_the_names_that_commonjs_exports() {
 }
 
 #[test]
-fn require_loads_es_modules() {
-    check(
-        &[
-            (
-                "index.js",
-                "const all = require('./both.mjs'); const plain = require('./plain.mjs'); const named = require('./named.mjs');\n\
+fn require_loads_es_modules_where_aws_lets_it() {
+    let files = [
+        (
+            "index.js",
+            "const all = require('./both.mjs'); const plain = require('./plain.mjs'); const named = require('./named.mjs');\n\
                  let late; try { require('./late.mjs'); } catch (error) { late = error.code; }\n\
                  exports.handler = async () => ({ default: all.default, a: all.a, flag: all.__esModule, plain: plain.a, flagless: plain.__esModule === undefined,\n\
                  named, late, same: (await import('./both.mjs')).a === all.a });",
-            ),
-            ("both.mjs", "export default 1; export const a = { n: 2 };"),
-            ("plain.mjs", "export const a = 3;"),
+        ),
+        ("both.mjs", "export default 1; export const a = { n: 2 };"),
+        ("plain.mjs", "export const a = 3;"),
+        (
+            "named.mjs",
+            "const whole = { whole: 4 }; export { whole as 'module.exports' };",
+        ),
+        ("late.mjs", "export default await 5;"),
+    ];
+    let expected = json!({"default": 1, "a": {"n": 2}, "flag": true, "plain": 3, "flagless": true, "named": {"whole": 4}, "late": "ERR_REQUIRE_ASYNC_MODULE", "same": true});
+    let by_option = "runtime: nodejs22.x, env: { NODE_OPTIONS: --experimental-require-module }";
+    for settings in ["runtime: nodejs24.x", by_option] {
+        check_with(settings, &files, expected.clone());
+    }
+}
+
+/// AWS switches it off for Node.js 20 and 22 (AWS documentation, "Building Lambda functions with Node.js").
+#[test]
+fn require_refuses_es_modules_where_aws_does() {
+    let code = "let loaded = 0; const attempt = (name) => { try { return Object.keys(require(name)); } catch (error) { return [error.code, error.message]; } };\n\
+        exports.handler = async () => ({ mjs: attempt('./one.mjs'), js: attempt('two'), again: attempt('./one.mjs')[0], feature: process.features.require_module,\n\
+        imported: [(await import('./one.mjs')).a, (await import('two')).b] });";
+    let files = [
+        ("index.js", code),
+        ("one.mjs", "export const a = 1;"),
+        ("node_modules/two/package.json", r#"{"type":"module","main":"two.js"}"#),
+        ("node_modules/two/two.js", "export const b = 2;"),
+    ];
+    let refused = |module: &str, what: &str| {
+        json!([
+            "ERR_REQUIRE_ESM",
+            format!(
+                "require() of ES Module /var/task/{module} from /var/task/index.js not supported.\n\
+                 Instead change the require of {what} to a dynamic import() which is available in all CommonJS modules."
+            )
+        ])
+    };
+    for runtime in ["runtime: nodejs20.x", "runtime: nodejs22.x"] {
+        check_with(
+            runtime,
+            &files,
+            json!({
+                "mjs": refused("one.mjs", "/var/task/one.mjs"),
+                "js": refused("node_modules/two/two.js", "two.js in /var/task/index.js"),
+                "again": "ERR_REQUIRE_ESM", "feature": false, "imported": [1, 2],
+            }),
+        );
+    }
+    // What requires one while it is loaded is not loaded, and not tried in another way either.
+    let (_project, server) = serve(&[(
+        "f",
+        "handler: index.handler, runtime: nodejs22.x",
+        &[
             (
-                "named.mjs",
-                "const whole = { whole: 4 }; export { whole as 'module.exports' };",
+                "index.js",
+                "console.log('begun'); require('./one.mjs'); exports.handler = async () => 1;",
             ),
-            ("late.mjs", "export default await 5;"),
+            ("one.mjs", "export const a = 1;"),
         ],
-        json!({"default": 1, "a": {"n": 2}, "flag": true, "plain": 3, "flagless": true, "named": {"whole": 4}, "late": "ERR_REQUIRE_ASYNC_MODULE", "same": true}),
+    )]);
+    let (answer, log) = invoke_logged(server.endpoint(), "f", "{}");
+    let (kind, message) = error_of(&answer);
+    assert!(
+        kind == "Error" && message.starts_with("require() of ES Module /var/task/one.mjs"),
+        "{kind}: {message}"
     );
+    assert_eq!(log.matches("begun").count(), 1, "{log}");
+}
+
+#[test]
+fn import_rejects_with_nodejss_error() {
+    let code = "const attempt = (name) => import(name).then(() => 'loaded', (error) =>\n\
+          [error.constructor.name, error.code ?? null, error.message.replaceAll(import.meta.dirname, ''), error instanceof Error && error.stack.startsWith(error.name)]);\n\
+        export const handler = async () => { const all = {}; for (const name of NAMES) all[name] = await attempt(name); all.twice = await attempt(NAMES[0]); return all; };";
+    let cases = [
+        (
+            "./absent.mjs",
+            "Error",
+            "ERR_MODULE_NOT_FOUND",
+            "Cannot find module '/absent.mjs' imported from /index.mjs",
+        ),
+        (
+            "absent",
+            "Error",
+            "ERR_MODULE_NOT_FOUND",
+            "Cannot find package 'absent' imported from /index.mjs",
+        ),
+        ("./lib", "Error", "ERR_UNSUPPORTED_DIR_IMPORT", "Directory import '/lib"),
+        (
+            "p/hidden.js",
+            "Error",
+            "ERR_PACKAGE_PATH_NOT_EXPORTED",
+            "Package subpath './hidden.js' is not defined",
+        ),
+        (
+            "#nothing",
+            "TypeError",
+            "ERR_PACKAGE_IMPORT_NOT_DEFINED",
+            "Package import specifier \"#nothing\" is not defined",
+        ),
+        (
+            "https://127.0.0.1/x.mjs",
+            "Error",
+            "ERR_UNSUPPORTED_ESM_URL_SCHEME",
+            "Only file and data URLs are supported",
+        ),
+        (
+            "./data.json",
+            "TypeError",
+            "ERR_IMPORT_ATTRIBUTE_MISSING",
+            "Module \"/data.json\" needs an import attribute",
+        ),
+        ("./broken.mjs", "SyntaxError", "", "Unexpected token '='"),
+        ("./broken.ts", "SyntaxError", "", ""),
+        ("./throws.mjs", "RangeError", "E_OWN", "own"),
+        (
+            "./deep.mjs",
+            "TypeError",
+            "ERR_MODULE_NOT_FOUND",
+            "Cannot find module '/gone.mjs' imported from /deep.mjs",
+        ),
+        (
+            "./part.mjs",
+            "SyntaxError",
+            "",
+            "The requested module './throws.mjs' does not provide an export named 'none'",
+        ),
+    ];
+    let names = serde_json::to_string(&cases.map(|(name, ..)| name)).unwrap();
+    let (_project, server) = serve(&[(
+        "f",
+        "handler: index.handler, runtime: nodejs22.x",
+        &[
+            ("index.mjs", &code.replace("NAMES", &names)),
+            ("package.json", "{}"),
+            ("lib/a.mjs", "export const a = 1;"),
+            ("node_modules/p/package.json", r#"{"exports":{".":"./index.js"}}"#),
+            ("data.json", "{}"),
+            ("broken.mjs", "const = 1;"),
+            ("broken.ts", "const: = 1;"),
+            (
+                "throws.mjs",
+                "throw Object.assign(new RangeError('own'), { code: 'E_OWN' });",
+            ),
+            ("deep.mjs", "import './gone.mjs';"),
+            ("part.mjs", "import { none } from './throws.mjs';"),
+        ],
+    )]);
+    let all = call(&server, "f");
+    let mut wrong = Vec::new();
+    for (name, class, code, message) in cases {
+        let [found_class, found_code, text, is_error] = [0, 1, 2, 3].map(|place| &all[name][place]);
+        let right = found_class == class
+            && found_code.as_str().unwrap_or_default() == code
+            && text.as_str().is_some_and(|text| text.starts_with(message))
+            && is_error == true;
+        if !right {
+            wrong.push(format!("{name}: {}", all[name]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(all["twice"], all["./absent.mjs"]);
 }
 
 /// pnpm's layout: packages lie in a store inside `node_modules` and see what lies beside them there.

@@ -130,3 +130,52 @@ fn holes_links_and_deleted_files_do_not_hide_what_tmp_holds() {
     let sparse = "fs.rmSync('/tmp/d'); const f = fs.openSync('/tmp/s', 'w'); fs.ftruncateSync(f, 4e9); const b = Buffer.alloc(1 << 24, 1); for (let i = 0; i < 40; i += 1) fs.writeSync(f, b, 0, b.length, i * 1e8)";
     assert_eq!(ask(&server, sparse)["refused"], "ENOSPC");
 }
+
+#[test]
+fn links_in_tmp_lead_to_what_the_function_may_see_and_nowhere_else() {
+    let (project, server) = serve(&[FUNCTION]);
+    project.write("secret.txt", "sesame");
+    let value = |js: &str| ask(&server, js)["value"].clone();
+    assert_eq!(
+        value(
+            "fs.mkdirSync('/tmp/v1'); fs.writeFileSync('/tmp/v1/a', 'text'); fs.symlinkSync('v1', '/tmp/current'); await fs.promises.symlink('../v1/a', '/tmp/v1/b');\
+             await new Promise((done, no) => fs.symlink('/tmp/nothing', '/tmp/dangling', (error) => error ? no(error) : done())); process.chdir('/tmp'); fs.symlinkSync('v1', 'here');\
+             return [fs.readFileSync('/tmp/current/b', 'utf8'), fs.readlinkSync('/tmp/current'), fs.realpathSync('/tmp/current/a'), fs.existsSync('/tmp/dangling'),\
+             fs.lstatSync('/tmp/dangling').isSymbolicLink(), fs.readdirSync('/tmp/here').length]"
+        ),
+        json!(["text", "v1", "/tmp/v1/a", false, true, 2])
+    );
+    for (js, code) in [
+        ("fs.symlinkSync('v1', '/tmp/current')", "EEXIST"),
+        ("fs.symlinkSync('v1', '/tmp/missing/x')", "ENOENT"),
+        ("fs.symlinkSync('/tmp/v1', '/var/task/x')", "EACCES"),
+        ("await fs.promises.symlink('/tmp/v1', '/opt/x')", "EACCES"),
+        (
+            "fs.symlinkSync('/var/task', '/tmp/out'); fs.symlinkSync('x', '/tmp/out/x')",
+            "EACCES",
+        ),
+        ("fs.symlinkSync('/tmp/v1', '/tmp/../opt/x')", "EACCES"),
+    ] {
+        assert_eq!(ask(&server, js)["refused"], code, "{js}");
+    }
+    // Wherever a link points, there is nothing but what the function sees anyway, and that keeps its rights.
+    let secret = project.join("secret.txt");
+    for target in [
+        secret.to_str().unwrap(),
+        "/etc/passwd",
+        "/proc/1/environ",
+        "../../etc/shadow",
+        "/.code-cache/code.cache",
+    ] {
+        let js = format!(
+            "fs.rmSync('/tmp/l', {{ force: true }}); fs.symlinkSync('{target}', '/tmp/l'); return fs.readFileSync('/tmp/l', 'utf8')"
+        );
+        let answer = ask(&server, &js);
+        assert!(
+            ["ENOENT", "EACCES", "EPERM"].contains(&answer["refused"].as_str().unwrap_or_default()),
+            "{target}: {answer}"
+        );
+    }
+    let js = "fs.symlinkSync('/var/task/index.js', '/tmp/code'); fs.appendFileSync('/tmp/code', 'x')";
+    assert!(ask(&server, js)["refused"].is_string());
+}

@@ -3,7 +3,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Answer, Server, archives, request, wait_for};
+use super::{Answer, Server, archives, get, request, wait_for};
 
 /// The path of Lambda's functions.
 pub const FUNCTIONS: &str = "/2015-03-31/functions";
@@ -99,4 +99,59 @@ pub fn refusal_of(answer: &Answer, status: u16) -> (String, String) {
         answer.header("x-amzn-errortype").unwrap_or_default().to_owned(),
         message.unwrap_or_default().to_owned(),
     )
+}
+
+/// A package whose `index.mjs` is this, as CreateFunction and UpdateFunctionCode take it.
+pub fn packed(code: &str) -> String {
+    BASE64_STANDARD.encode(zip_of(&[("index.mjs", code)]))
+}
+
+/// An operation of Lambda's API by its method and its path, with a body unless that is null.
+pub fn lambda(endpoint: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    request(method, &format!("{endpoint}{path}"), &[], body.as_bytes())
+}
+
+/// The request of CreateFunction for this code.
+pub fn creation(name: &str, code: &str) -> Value {
+    json!({
+        "FunctionName": name, "Runtime": "nodejs22.x", "Handler": "index.handler",
+        "Role": "arn:aws:iam::000000000000:role/test", "Code": {"ZipFile": packed(code)},
+    })
+}
+
+/// Creates a function and waits until it is active.
+#[track_caller]
+pub fn create(server: &Server, name: &str, code: &str) {
+    let answer = lambda(
+        server.endpoint(),
+        "POST",
+        "/2015-03-31/functions",
+        &creation(name, code),
+    );
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    settled(server, name);
+}
+
+/// Waits until no change of a function is under way.
+#[track_caller]
+pub fn settled(server: &Server, name: &str) {
+    let path = format!("{}/2015-03-31/functions/{name}/configuration", server.endpoint());
+    wait_for("the function to be active", || {
+        let configuration = get(&path).json();
+        (configuration["State"] == "Active" && configuration["LastUpdateStatus"] == "Successful").then_some(())
+    });
+}
+
+/// Publishes a version; returns its number.
+#[track_caller]
+pub fn publish(server: &Server, name: &str) -> u64 {
+    let path = format!("/2015-03-31/functions/{name}/versions");
+    let answer = lambda(server.endpoint(), "POST", &path, &json!({}));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["Version"].as_str().unwrap().parse().unwrap()
 }

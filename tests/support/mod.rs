@@ -5,18 +5,21 @@ mod aws;
 mod deploy;
 mod functions;
 mod http;
+pub mod operations;
 mod processes;
+mod recorded;
 mod server;
 mod stream;
 
 pub use aws::{Key, aws, boto3};
 pub use deploy::{
-    FUNCTIONS, answering, api, base64, body_of, code_sha256, create_function, refusal_of, update_code,
-    wait_until_ready, zip_of,
+    FUNCTIONS, answering, api, base64, body_of, code_sha256, create, create_function, creation, lambda, packed,
+    publish, refusal_of, settled, update_code, wait_until_ready, zip_of,
 };
 pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
 pub use processes::{children, in_session};
+pub use recorded::{assert_as_recorded, assert_recorded, recorded};
 pub use server::{Project, Server, command};
 pub use stream::{Stream, StreamEvent};
 

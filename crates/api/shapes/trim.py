@@ -14,6 +14,27 @@ SUPPORTED = (
     "nodejs20.x python3.14 provided.al2023 python3.12 python3.13 nodejs24.x nodejs22.x java25 python3.10 python3.11 java21 ruby3.3 ruby3.4"
     " ruby3.2 python3.8 python3.9 java17 nodejs16.x dotnet10 dotnet8 java11 dotnet6 nodejs18.x provided.al2 java8.al2"
 ).split()
+# The runtimes that AWS takes where layers are listed, in the order in which it prints them: its own model leaves some out (recorded January 2026).
+LISTED = (
+    "ruby3.5 ruby2.6 dotnetcore1.0 python3.7 nodejs8.10 nasa ruby2.7 python2.7-greengrass dotnetcore2.0 python3.8 java21 dotnet6"
+    " dotnetcore2.1 python3.9 java11 nodejs6.10 provided dotnetcore3.1 dotnet8 java25 java17 nodejs nodejs4.3 java8.al2 go1.x"
+    " dotnet10 nodejs20.x go1.9 byol nodejs10.x provided.al2023 nodejs22.x python3.10 java8 nodejs12.x python3.11 nodejs24.x"
+    " nodejs8.x python3.12 nodejs14.x nodejs8.9 nodejs26.x python3.13 python3.14 nodejs16.x python3.15 provided.al2 nodejs4.3-edge"
+    " nodejs18.x ruby3.2 python3.4 ruby3.3 ruby3.4 ruby2.5 python3.6 python2.7"
+).split()
+# Runtimes of the model that came after that.
+LATER = ["ruby4.0", "java8.al2023", "java11.al2023", "java17.al2023"]
+LAYER_VERSION = (
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)"
+    r"|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"
+)
+# Stands for what is there, moved to the end of its object.
+LAST = object()
+TAGGABLE = (
+    r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?"
+    r"|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}"
+    r"|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"
+)
 # What AWS was seen to answer otherwise than its model says: a path into the description, and what stands there.
 CORRECTIONS = {
     "lambda": {
@@ -27,9 +48,19 @@ CORRECTIONS = {
         ("operations", "DeleteFunction", "status"): 204,
         # Recorded: the elements' constraint is not wrapped in "Member must satisfy constraint: [..]".
         ("shapes", "CompatibleRuntimes", "bare"): True,
+        ("shapes", "ListedRuntime"): {"type": "string", "enum": LISTED + LATER},
+        ("shapes", "ListLayersRequest", "members", "CompatibleRuntime", "shape"): "ListedRuntime",
+        ("shapes", "ListLayerVersionsRequest", "members", "CompatibleRuntime", "shape"): "ListedRuntime",
+        # Recorded: mistakes of the runtimes come first.
+        ("shapes", "PublishLayerVersionRequest", "members", "CompatibleArchitectures"): LAST,
+        # Recorded: without the brackets that the model has around all of it.
+        ("shapes", "LayerVersionArn", "pattern"): LAYER_VERSION,
         # Recorded: the order in which AWS prints them.
         ("shapes", "RecursiveLoop", "enum"): ["Terminate", "Allow"],
         ("shapes", "InvokeMode", "enum"): ["RESPONSE_STREAM", "BUFFERED"],
+        ("shapes", "EventSourcePosition", "enum"): ["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"],
+        # Recorded: what can have tags.
+        ("shapes", "TaggableResource", "pattern"): TAGGABLE,
     },
     "signer": {},
 }
@@ -85,7 +116,7 @@ def trim(model, corrections):
         place = trimmed
         for step in path:
             place = place[step]
-        place[last] = value
+        place[last] = place.pop(last) if value is LAST else value
     return trimmed
 
 

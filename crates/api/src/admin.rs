@@ -38,8 +38,12 @@ pub mod paths {
     pub const PACKAGES: &str = "/_hikigane/packages";
     /// `POST`, in test mode: moves the virtual clock.
     pub const CLOCK: &str = "/_hikigane/clock";
+    /// `POST`, in test mode: forgets all but the manifest.
+    pub const RESET: &str = "/_hikigane/reset";
 }
 
+/// What test suites that know moto's server mode ask for between two tests; its answer is moto's, too.
+const MOTO_RESET: &str = "/moto-api/reset";
 /// Most entries in one answer.
 const PAGE: usize = 1000;
 
@@ -55,6 +59,8 @@ pub(crate) fn routes() -> Routes<Endpoint> {
         .route(paths::REDRIVE, post(redrive))
         .route(paths::PURGE, post(purge))
         .route(paths::CLOCK, post(clock))
+        .route(paths::RESET, post(reset))
+        .route(MOTO_RESET, post(reset))
         .route("/_hikigane/packages/{package}", get(package))
 }
 
@@ -324,6 +330,21 @@ async fn clock(State(endpoint): State<Endpoint>, Json(wanted): Json<ClockMove>) 
         ));
     }
     Ok(Json(json!({"time": clock.now()})))
+}
+
+/// Forgets what was deployed, waits, failed, ran, and the roles of IAM. What plug-ins keep stays: it is the manifest's triggers'.
+async fn reset(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiError> {
+    if !endpoint.test_mode {
+        return Err(bad(
+            "all is forgotten only when the server was started with --test-mode".into(),
+        ));
+    }
+    endpoint.lambda.reset().await?;
+    endpoint.documents.clear();
+    let router = &endpoint.router;
+    router.queue().forget_events().await.map_err(unavailable)?;
+    router.history().forget_runs().await.map_err(unavailable)?;
+    Ok(Json(json!({"status": "ok"})))
 }
 
 /// Bytes that are JSON text, or were; always shown as text.

@@ -1,9 +1,11 @@
 //! Errors as AWS writes them: status, header `x-amzn-ErrorType`, JSON body. The one place that knows the casing of each.
 
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hikigane_model::RequestId;
+use hikigane_model::{RequestId, limits};
 use hikigane_router::{InvokeError, Refusal};
+use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
 
 use crate::sigv4::SignatureError;
@@ -34,7 +36,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     reason: Option<&'static str>,
-    typed: bool,
+    untyped: bool,
 }
 
 impl ApiError {
@@ -45,18 +47,24 @@ impl ApiError {
             code,
             message: message.into(),
             reason: None,
-            typed: true,
+            untyped: false,
         }
     }
 
-    /// The same without the member `Type`: AWS leaves it out of some answers with a code that has it in others (recorded).
-    pub fn without_type(self) -> Self {
-        Self { typed: false, ..self }
+    /// The error without `Type`, which AWS leaves out of a few (recorded).
+    pub fn untyped(mut self) -> Self {
+        self.untyped = true;
+        self
     }
 
     /// A value that the rules of the business do not allow: 400 `InvalidParameterValueException`.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidParameterValueException", message)
+    }
+
+    /// [`ApiError::invalid`], of the account's concurrency: AWS leaves `Type` out of these (recorded).
+    pub fn concurrency(message: impl Into<String>) -> Self {
+        Self::invalid(message).untyped()
     }
 
     /// Something that is not there: 404 `ResourceNotFoundException`.
@@ -69,13 +77,25 @@ impl ApiError {
         Self::new(409, "ResourceConflictException", message)
     }
 
+    /// A URL that is none (recorded: without a message).
+    pub fn no_such_url() -> Self {
+        Self::new(403, "AccessDeniedException", "").untyped()
+    }
+
+    /// A URL that the caller may not call (recorded).
+    pub fn url_forbidden() -> Self {
+        let message = "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
+        Self::new(403, "AccessDeniedException", message).untyped()
+    }
+
     /// The body. `Message` or `message` and the presence of `Type` differ by code (AWS's API model; answers recorded from AWS).
     fn body(&self) -> Value {
         let mut body = Map::new();
         if let Some(reason) = self.reason {
             body.insert("Reason".into(), reason.into());
         }
-        if self.typed && !FRONT_END.contains(&self.code) {
+        // AWS's front end leaves it out, its services put it in (recorded).
+        if !FRONT_END.contains(&self.code) && !self.untyped {
             body.insert("Type".into(), if self.status < 500 { "User" } else { "Service" }.into());
         }
         let upper = matches!(
@@ -88,12 +108,11 @@ impl ApiError {
                 | "InvalidCodeSignatureException"
                 | "RecursiveInvocationException"
                 | "InvalidRuntimeException"
+                | "ResourceInUseException"
                 | "SerializationException"
         );
-        body.insert(
-            if upper { "Message" } else { "message" }.into(),
-            self.message.clone().into(),
-        );
+        let message = Some(self.message.as_str()).filter(|message| !message.is_empty());
+        body.insert(if upper { "Message" } else { "message" }.into(), message.into());
         body.into()
     }
 }
@@ -107,7 +126,14 @@ impl IntoResponse for ApiError {
             (ERROR_TYPE, HeaderValue::from_static(self.code)),
             (REQUEST_ID, request_id),
         ];
-        (status, headers, self.body().to_string()).into_response()
+        let mut response = (status, headers, self.body().to_string()).into_response();
+        if self.reason.is_some() {
+            // AWS's model: seconds until it may be tried again. Nobody knows when an invocation will end; its clients wait about as long at first.
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
@@ -143,8 +169,15 @@ impl From<&SignatureError> for ApiError {
     }
 }
 
-/// What AWS answers to a path or method that is no operation.
-pub async fn unknown_operation() -> ApiError {
+/// Answers a request whose path or method is no operation. Its body is read first: a connection whose request is not read to its end is of no more use to
+/// its client.
+pub async fn refuse_unknown_operation(body: Body) -> ApiError {
+    let _ = Limited::new(body, limits::SYNC_PAYLOAD).collect().await;
+    unknown_operation()
+}
+
+/// What AWS answers to what is no operation.
+pub fn unknown_operation() -> ApiError {
     ApiError::new(404, "UnknownOperationException", "this server has no such operation")
 }
 

@@ -1,7 +1,10 @@
 //! Lambda's Invoke.
 
+use std::convert::Infallible;
+
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
@@ -14,11 +17,25 @@ use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID};
 use crate::name;
 
-/// The query of operations that take a qualifier.
-#[derive(Debug, serde::Deserialize)]
-pub struct Qualified {
-    #[serde(rename = "Qualifier")]
+/// What the path and the query of an invocation name. They are checked later, when the body was read.
+pub struct Asked {
+    pub function: String,
     pub qualifier: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let function = Path::<String>::from_request_parts(parts, state).await;
+        let query = parts.uri.query().unwrap_or_default();
+        let mut qualifiers = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "Qualifier");
+        Ok(Self {
+            // What is not UTF-8 is no name.
+            function: function.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(function)| function),
+            qualifier: qualifiers.next().map(|(_, qualifier)| qualifier.into_owned()),
+        })
+    }
 }
 
 /// The header that names the version that ran.
@@ -29,12 +46,11 @@ pub const UNHANDLED: &str = "Unhandled";
 /// `POST /2015-03-31/functions/{F}/invocations`: RequestResponse (200), Event (202) and DryRun (204).
 pub async fn invoke(
     State(endpoint): State<Endpoint>,
-    Path(function): Path<String>,
-    Query(query): Query<Qualified>,
+    asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let request = request(&function, query.qualifier.as_deref(), &headers, body).await?;
+    let request = request(&asked, &headers, body).await?;
     match invocation_type(&headers) {
         "RequestResponse" => {
             let tail = wants_log_tail(&headers);
@@ -58,17 +74,14 @@ pub async fn invoke(
 }
 
 /// What both forms of Invoke are asked with.
-pub async fn request(
-    function: &str,
-    qualifier: Option<&str>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<InvokeRequest, ApiError> {
-    let named = name::parse(function, qualifier)?;
+pub async fn request(asked: &Asked, headers: &HeaderMap, body: Body) -> Result<InvokeRequest, ApiError> {
+    // First: a connection whose request is not read to its end is of no more use to its client.
+    let payload = payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?;
+    let named = name::parse(&asked.function, asked.qualifier.as_deref())?;
     let mut request = InvokeRequest {
         function: named.function,
         qualifier: named.qualifier,
-        payload: payload(body).await?,
+        payload,
         client_context: client_context(headers)?,
         trace: text(headers, "x-amzn-trace-id").map(str::to_owned),
         tenant_id: tenant_id(headers)?,
@@ -93,6 +106,32 @@ pub fn unknown_invocation_type(found: &str, allowed: &str) -> ApiError {
 /// `X-Amz-Log-Type: Tail`.
 pub fn wants_log_tail(headers: &HeaderMap) -> bool {
     text(headers, "x-amz-log-type") == Some("Tail")
+}
+
+/// `POST /2014-11-13/functions/{F}/invoke-async`: what Invoke's Event was called before, which AWS keeps for old clients.
+pub async fn invoke_async(
+    State(endpoint): State<Endpoint>,
+    asked: Asked,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let payload = payload(body, limits::INVOKE_ASYNC_PAYLOAD, "InvokeAsync").await?;
+    let named = name::parse(&asked.function, None)?;
+    let mut request = InvokeRequest {
+        function: named.function,
+        qualifier: named.qualifier,
+        payload,
+        client_context: None,
+        trace: text(&headers, "x-amzn-trace-id").map(str::to_owned),
+        tenant_id: None,
+    };
+    check_json(&mut request.payload)?;
+    let mut response = empty(StatusCode::ACCEPTED, &endpoint.router.invoke_event(request).await?);
+    // AWS names the status in the body, too.
+    *response.body_mut() = Body::from(r#"{"Status":202}"#);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// The status is 200 whatever the function did; an error shows in `X-Amz-Function-Error`, always `Unhandled` today (recorded from AWS).
@@ -140,14 +179,14 @@ pub fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
-async fn payload(body: Body) -> Result<Bytes, ApiError> {
-    let limit = limits::SYNC_PAYLOAD;
+/// A body of at most `limit` bytes.
+pub async fn payload(body: Body, limit: usize, operation: &str) -> Result<Bytes, ApiError> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(of_its_own(collected.to_bytes())),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::new(
             413,
             "RequestTooLargeException",
-            format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"),
+            format!("Request must be smaller than {limit} bytes for the {operation} operation"),
         )),
         Err(error) => Err(ApiError::new(
             400,
@@ -181,10 +220,21 @@ fn check_json(payload: &mut Bytes) -> Result<(), ApiError> {
         )
     };
     // What is ignored inside a string is not looked at: whether it is UTF-8 must be asked first.
-    let text = std::str::from_utf8(payload).map_err(|error| refuse(&error))?;
+    let text = std::str::from_utf8(payload).map_err(|error| refuse(&not_utf8(payload, error.valid_up_to())))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map(drop)
         .map_err(|error| refuse(&error))
+}
+
+/// What AWS's parser says of a byte that begins no character (recorded): the column is the one behind it.
+fn not_utf8(payload: &[u8], place: usize) -> String {
+    let before = payload.get(..place).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 2;
+    let byte = payload.get(place).copied().unwrap_or_default();
+    format!(
+        "Invalid UTF-8 start byte 0x{byte:x}\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, column: {column}]"
+    )
 }
 
 /// `X-Amz-Client-Context`: base64 of JSON, at most 3,583 bytes.

@@ -3,21 +3,32 @@
 //! An operation is a function from [`Input`] to the JSON of its answer, in a file by subject. It reads [`Catalog::state`], checks the rules
 //! of the business, and makes its change through [`Lambda::change`], which also tells the router what can be invoked from then on.
 
+mod account;
+mod aliases;
 mod answer;
 mod code;
 mod code_signing;
+mod concurrency;
 mod create;
 mod declared;
 mod deploy;
+mod event_invoke;
+mod event_source;
 mod function;
 mod layer_policy;
 mod layered;
 mod layers;
+mod management;
+mod mappings;
 mod operations;
 pub(crate) mod page;
+mod permissions;
+mod provisioned;
 mod rules;
 mod s3;
+mod tags;
 mod update;
+mod urls;
 pub(crate) mod verification;
 mod versions;
 
@@ -34,6 +45,7 @@ use hikigane_trigger::ObjectStore;
 pub use declared::Declared;
 pub(crate) use operations::serve;
 pub(crate) use s3::Object;
+pub(crate) use urls::UrlTarget;
 
 use crate::catalog::{Catalog, Changed, Function, Phase, State};
 use crate::error::ApiError;
@@ -87,7 +99,8 @@ impl Lambda {
     /// A catalog that cannot be read.
     pub async fn open(parts: LambdaParts) -> Result<Arc<Self>, StoreError> {
         let declared = declared::Functions::new(parts.declared);
-        let (catalog, shadowed) = Catalog::open(parts.documents, declared.rows()).await?;
+        let (catalog, shadowed) =
+            Catalog::open(parts.documents, declared.rows(), |state| declared.declare(state)).await?;
         let lambda = Arc::new(Self {
             catalog,
             shadowed,
@@ -145,13 +158,27 @@ impl Lambda {
 
     /// Makes one change of the catalog and of what can be invoked.
     pub(crate) async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let bounded = |state: &mut State| {
-            let before = state.clone();
+        let whole = |state: &mut State| {
+            let before = state.code_storage();
             let result = work(state)?;
-            code::check_storage(&before, state)?;
+            state.forget_orphans();
+            code::check_storage(before, state.code_storage())?;
             Ok(result)
         };
-        self.catalog.change(bounded, |changed| self.publish(changed)).await
+        self.catalog.change(whole, |changed| self.publish(changed)).await
+    }
+
+    /// Forgets all that was deployed: what is left is the manifest's.
+    pub(crate) async fn reset(&self) -> Result<(), ApiError> {
+        self.change(|state| {
+            *state = State::default();
+            for (name, function) in self.declared.rows() {
+                state.functions.insert(name.as_str(), function);
+            }
+            self.declared.declare(state);
+            Ok(())
+        })
+        .await
     }
 
     /// Changes one function. It must be there, and not be the manifest's.
@@ -170,6 +197,11 @@ impl Lambda {
             .function(name)
             .cloned()
             .ok_or_else(|| rules::no_function(name, None))
+    }
+
+    /// Where the endpoint listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -10,19 +10,21 @@ mod invoke;
 mod keys;
 mod lambda;
 mod name;
+mod policy;
 mod shapes;
 mod signed;
 mod signer;
 pub mod signing;
 pub mod sigv4;
 mod stream;
+mod url;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router as Routes;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use hikigane_router::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use admin::paths;
 pub use keys::Keys;
 pub use lambda::{Declared, Lambda, LambdaParts};
+pub use policy::{Access, Caller};
 
 /// What the endpoint answers from.
 #[derive(Clone)]
@@ -68,22 +71,35 @@ impl Endpoint {
     }
 
     fn routes(self, address: SocketAddr) -> Routes {
+        let urls = url::PATHS
+            .iter()
+            .fold(Routes::new(), |routes, path| routes.route(path, any(url::by_path)));
         let routes = Routes::new()
             .route("/", get(identity::serve).post(identity::serve))
             .route("/2015-03-31/functions/{function}/invocations", post(invoke::invoke))
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async",
+                post(invoke::invoke_async),
+            )
+            .route(
+                "/2014-11-13/functions/{function}/invoke-async/",
+                post(invoke::invoke_async),
+            )
             .route(
                 "/2021-11-15/functions/{function}/response-streaming-invocations",
                 post(stream::invoke_with_response_stream),
             )
             .merge(admin::routes().layer(from_fn(guard::not_for_functions)))
             .fallback(lambda::serve)
-            .method_not_allowed_fallback(error::unknown_operation);
+            .method_not_allowed_fallback(error::refuse_unknown_operation);
         // A page of another site cannot sign, so what keeps it out is needed only where nobody has to.
         let routes = if self.keys.demand_signatures() {
             routes.layer(from_fn_with_state(self.clone(), signed::check))
         } else {
             routes.layer(from_fn_with_state(guard::Guard::new(address), guard::check))
         };
-        routes.with_state(self)
+        // Who may call a function's URL is the URL's own matter.
+        let by_host = from_fn_with_state(self.clone(), url::by_host);
+        routes.merge(urls).layer(by_host).with_state(self)
     }
 }

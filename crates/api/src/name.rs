@@ -45,12 +45,23 @@ pub fn parse(text: &str, query: Option<&str>) -> Result<Named, ApiError> {
     }
     let qualifier = inner
         .or(query)
-        .map(|text| Qualifier::new(text).map_err(|_| invalid("qualifier", text)))
+        .map(|text| Qualifier::new(text).map_err(|_| no_qualifier(function, text)))
         .transpose()?;
     Ok(Named {
         function: function.to_owned(),
         qualifier,
     })
+}
+
+/// AWS's pattern lets `$` through anywhere; then there just is no such version (recorded).
+fn no_qualifier(function: &str, text: &str) -> ApiError {
+    let passes = |c: char| c.is_ascii_alphanumeric() || "-_$".contains(c);
+    if text.is_empty() || text.len() > 128 || !text.chars().all(passes) {
+        return invalid("qualifier", text);
+    }
+    ApiError::not_found(format!(
+        "Function not found: arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function}:{text}"
+    ))
 }
 
 fn is_account(text: &str) -> bool {

@@ -165,11 +165,6 @@ impl Service {
             .find_map(|operation| Some((operation, operation.path.labels(path, query)?)))
     }
 
-    /// The operation of this name.
-    pub fn operation(&self, name: &str) -> Option<&Operation> {
-        self.operations.iter().find(|operation| operation.name == name)
-    }
-
     /// The values of an enumeration, in AWS's order.
     pub fn values(&self, shape: &str) -> &[String] {
         match self.shapes.get(shape) {

@@ -28,7 +28,12 @@ pub async fn check(State(endpoint): State<Endpoint>, request: Request, next: Nex
     }
 }
 
-async fn verified(endpoint: &Endpoint, head: &request::Parts, body: Body) -> Result<(Caller, Body), Box<Response>> {
+/// Who signed a request, and its body.
+pub(crate) async fn verified(
+    endpoint: &Endpoint,
+    head: &request::Parts,
+    body: Body,
+) -> Result<(Caller, Body), Box<Response>> {
     let parts = parts(head);
     let refuse = |error: SignatureError| Box::new(answer(&error, parts));
     let now = endpoint.router.clock().now();

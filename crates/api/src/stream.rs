@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
@@ -16,19 +16,18 @@ use serde_json::{Map, Value};
 use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID};
 use crate::event_stream::{self, event};
-use crate::invoke::{self, EXECUTED_VERSION, Qualified};
+use crate::invoke::{self, Asked, EXECUTED_VERSION};
 
 /// `POST /2021-11-15/functions/{F}/response-streaming-invocations`: RequestResponse (200) and DryRun (204).
 ///
 /// The answer is `PayloadChunk` events, bytes as the function writes them, and one `InvokeComplete` (AWS's API model).
 pub async fn invoke_with_response_stream(
     State(endpoint): State<Endpoint>,
-    Path(function): Path<String>,
-    Query(query): Query<Qualified>,
+    asked: Asked,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let request = invoke::request(&function, query.qualifier.as_deref(), &headers, body).await?;
+    let request = invoke::request(&asked, &headers, body).await?;
     match invoke::invocation_type(&headers) {
         "RequestResponse" => {
             let streaming = endpoint.router.stream("invoke", request, RequestId::random()).await?;

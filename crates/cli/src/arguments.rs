@@ -55,7 +55,8 @@ pub struct Up {
     /// Print one JSON object when everything is up, for programs
     #[arg(long)]
     pub json: bool,
-    /// For test suites: a clock that stands still until POST /_hikigane/clock {"to": TIME} moves it
+    /// For test suites: a clock that stands still until POST /_hikigane/clock {"to": TIME} moves it;
+    /// POST /_hikigane/reset forgets all but the manifest
     #[arg(long)]
     pub test_mode: bool,
     /// With --test-mode: the time at which the clock stands [default: now]

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use hikigane_executor::{EnvironmentSpec, Executor, LogSink, StartError};
+use hikigane_executor::{EnvironmentSpec, Executor, Initialization, LogSink, StartError};
 use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
 use hikigane_model::{FunctionConfig, Outcome, Qualifier, SandboxMode};
 use hikigane_store::{Objects, Pin};
@@ -106,7 +106,10 @@ async fn start(executor: &impl Executor, mut config: FunctionConfig, pin: Pin) -
         revision: 0,
         pin: Arc::new(pin),
     });
-    match executor.start(&spec, &mut LogSink::new(None)).await {
+    match executor
+        .start(&spec, Initialization::OnDemand, &mut LogSink::new(None))
+        .await
+    {
         Ok(_) => None,
         Err(StartError::Host(message)) => Some(message),
         Err(StartError::Function { outcome, .. }) => Some(explain(&outcome)),

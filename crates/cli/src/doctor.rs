@@ -62,6 +62,15 @@ pub fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     }
 }
 
+/// How long ago V8 was published: browsers get its security fixes every few weeks.
+fn v8_age() -> Value {
+    let released = hikigane_isolate::v8_released().parse::<chrono::NaiveDate>();
+    released.map_or_else(
+        |_| json!("unknown"),
+        |released| json!((chrono::Utc::now().date_naive() - released).num_days()),
+    )
+}
+
 /// Key, name and value of what is not tried but read.
 fn facts() -> Vec<(&'static str, &'static str, Value)> {
     let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
@@ -77,6 +86,8 @@ fn facts() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("version", "hikigane", json!(env!("CARGO_PKG_VERSION"))),
         ("v8", "V8", json!(hikigane_isolate::v8_version())),
+        ("v8Released", "V8 released", json!(hikigane_isolate::v8_released())),
+        ("v8AgeDays", "V8 age in days", v8_age()),
         (
             "kernel",
             "kernel",

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use hikigane_api::{Declared, Endpoint, Keys, Lambda, LambdaParts};
 use hikigane_executor::{EnvironmentSpec, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
-use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, limits};
+use hikigane_model::{FunctionConfig, Qualifier, SandboxMode};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
 use hikigane_store::{Objects, Pin, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
@@ -85,7 +85,9 @@ impl Server {
         let executor = Arc::new(executor(tmp.clone(), Some(own), SPARES, mode)?);
         let objects = Arc::new(Objects::open(data)?);
         let mut declared = Vec::new();
+        let mut urls = loaded.manifest.urls;
         for config in loaded.manifest.functions {
+            let url = urls.remove(&config.name);
             let source = config.code.clone();
             let (config, pin) = unpacked(config, &objects)?;
             declared.push(Declared {
@@ -96,6 +98,7 @@ impl Server {
                     revision: 1,
                     pin: Arc::new(pin),
                 }),
+                url,
             });
         }
         let bindings = loaded.manifest.bindings.into_iter().filter(|binding| binding.enabled);
@@ -112,7 +115,7 @@ impl Server {
             state: store.clone(),
             history: store.clone(),
             clock: clock.clone(),
-            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            account_concurrency: loaded.manifest.account_concurrency,
         });
         let gate = Arc::new(Gate(router.clone()));
         let mut sources = loaded.sources;
@@ -129,7 +132,7 @@ impl Server {
             declared,
             allow: loaded.manifest.allow,
             address,
-            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            account_concurrency: loaded.manifest.account_concurrency,
         })
         .await?;
         for name in lambda.shadowed() {
@@ -137,6 +140,11 @@ impl Server {
                 "warning: the function {name} of the manifest hides one of the same name that was created through the API"
             );
         }
+        let urls = lambda.declared_urls().into_iter().map(|(function, url)| Announcement {
+            label: "url",
+            text: format!("{url} -> function {function}"),
+        });
+        announcements.extend(urls);
         lambda.collect()?;
         executor.keep_code_of(lambda.versions().into_iter());
         Ok(Self {

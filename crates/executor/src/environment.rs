@@ -6,13 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hikigane_model::{FunctionError, FunctionName, Invocation, Outcome, Qualifier};
 
-use crate::{EnvironmentSpec, LogSink, ResponseSink};
+use crate::{EnvironmentSpec, Initialization, LogSink, ResponseSink};
 
 /// Makes environments.
 #[async_trait]
 pub trait Executor: Send + Sync {
     /// Makes an environment and initialises the function in it. What the function logs meanwhile goes to `logs`.
-    async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError>;
+    async fn start(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        initialization: Initialization,
+        logs: &mut LogSink,
+    ) -> Result<Started, StartError>;
 
     /// Forgets what it keeps from one environment of this version to the next: the version is gone.
     fn forget(&self, function: &FunctionName, version: &Qualifier);

@@ -19,8 +19,8 @@ mod worker;
 
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
 pub use log::{LiveLog, LogSink, PlatformLog};
-pub use pool::{Pool, PoolStats};
+pub use pool::{Pool, PoolStats, Provisioning};
 pub use process::{OwnEndpoint, ProcessExecutor, ProcessSettings, sweep};
 pub use response::{ResponseSink, ResponseStream, WINDOW, response};
-pub use spec::{EnvironmentSpec, WorkerInit};
+pub use spec::{EnvironmentSpec, Initialization, WorkerInit};
 pub use tickets::Tickets;

@@ -19,7 +19,8 @@ use crate::tickets::Tickets;
 
 /// Two threads: one that keeps a zygote and has it fork workers, one that reaps them.
 ///
-/// The zygote asks the kernel to be killed when the thread that started it ends, so that thread must live as long as the server.
+/// The zygote and its workers, which it makes as children of this process, ask the kernel to be killed when the thread that started it ends, so
+/// that thread must live as long as the server.
 #[derive(Clone)]
 pub(crate) struct Nursery {
     births: mpsc::Sender<Birth>,
@@ -51,8 +52,6 @@ pub(crate) struct Burial {
 impl Nursery {
     /// Starts the threads and the zygote; `command` is its program and arguments.
     pub(crate) fn start(command: (PathBuf, Vec<String>)) -> io::Result<Self> {
-        // Workers are the zygote's grandchildren, and children of this process as soon as their parent has gone.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (births, requests) = mpsc::channel::<Birth>();
         std::thread::Builder::new()
             .name("workers-start".into())

@@ -1,12 +1,19 @@
 //! Warm environments, kept for reuse.
 
+mod floor;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hikigane_model::{CrashReason, FunctionName, InitKind, Invocation, Outcome, Qualifier, Report, Usage};
 
-use crate::{Environment, EnvironmentSpec, Executor, Finished, LogSink, ResponseSink, Reuse, StartError};
+pub use floor::Provisioning;
+
+use crate::{
+    Environment, EnvironmentSpec, Executor, Finished, Initialization, LogSink, ResponseSink, Reuse, StartError,
+};
+use floor::Floor;
 
 /// A function whose invocations take less than this on average, and wait for nothing but the processor, is brief.
 const BRIEF: Duration = Duration::from_millis(2);
@@ -38,10 +45,12 @@ struct Warm {
 /// The environments of one function.
 #[derive(Default)]
 struct Shelf {
-    /// Those that run nothing, the one used last at the end.
+    /// Those that run nothing, the one used last at the end. Without the provisioned ones.
     idle: Vec<Idle>,
     /// Those that run something.
     busy: Vec<Busy>,
+    /// The provisioned ones that run nothing, and how many there are to be.
+    floor: Option<Floor>,
     /// What an invocation takes, on average over the last few; `None` before the first has ended.
     average: Option<Duration>,
     /// The function is no longer what these are of: none of them is kept.
@@ -73,6 +82,14 @@ struct Idle {
 struct Busy {
     environment: Arc<dyn Environment>,
     invocations: usize,
+    provisioned: bool,
+}
+
+/// An environment for an invocation.
+struct Taken {
+    environment: Arc<dyn Environment>,
+    /// What the function logged when it was initialised ahead of its first invocation, which is this one.
+    log: String,
 }
 
 /// How many environments wait for reuse.
@@ -117,13 +134,16 @@ impl Pool {
         response: Option<&ResponseSink>,
     ) -> Result<Report, StartError> {
         let key = Key::of(spec);
-        while let Some(environment) = self.take(&key) {
+        while let Some(Taken { environment, log }) = self.take(&key) {
+            if !log.is_empty() {
+                logs.line(&log);
+            }
             let finished = self.invoke(&key, environment, spec, invocation, logs, response).await;
             if finished.reuse != Reuse::NotStarted {
                 return Ok(report(finished, InitKind::Warm));
             }
         }
-        let started = match self.executor.start(spec, logs).await {
+        let started = match self.executor.start(spec, Initialization::OnDemand, logs).await {
             Ok(started) => started,
             Err(StartError::Function {
                 outcome,
@@ -174,21 +194,25 @@ impl Pool {
     }
 
     /// A warm environment that is counted as busy from now on; `None`: a fresh one must be made.
-    fn take(&self, key: &Key) -> Option<Arc<dyn Environment>> {
+    fn take(&self, key: &Key) -> Option<Taken> {
         let mut warm = lock(&self.warm);
         let shelf = warm.by_key.get_mut(key)?;
         if let Some(busy) = shelf.ahead(self.lanes) {
             busy.invocations += 1;
-            return Some(busy.environment.clone());
+            return Some(Taken::warm(busy.environment.clone()));
+        }
+        if let Some(provisioned) = shelf.take_provisioned() {
+            return Some(provisioned);
         }
         let place = shelf.idle.iter().rposition(|idle| idle.environment.is_open())?;
         let environment = shelf.idle.remove(place).environment;
         shelf.busy.push(Busy {
             environment: environment.clone(),
             invocations: 1,
+            provisioned: false,
         });
         warm.idle -= 1;
-        Some(environment)
+        Some(Taken::warm(environment))
     }
 
     /// Runs the invocation, and puts the environment back when it was its last.
@@ -224,6 +248,15 @@ fn report(finished: Finished, init: InitKind) -> Report {
     }
 }
 
+impl Taken {
+    fn warm(environment: Arc<dyn Environment>) -> Self {
+        Self {
+            environment,
+            log: String::new(),
+        }
+    }
+}
+
 impl Shelf {
     /// The busy environment that an invocation can be sent ahead to, if the function is brief and its lanes are taken.
     fn ahead(&mut self, lanes: usize) -> Option<&mut Busy> {
@@ -256,6 +289,7 @@ impl Warm {
         let busy = Busy {
             environment,
             invocations: 1,
+            provisioned: false,
         };
         match self.by_key.get_mut(key) {
             Some(shelf) => shelf.busy.push(busy),
@@ -283,9 +317,15 @@ impl Warm {
         if shelf.busy[place].invocations > 0 {
             return None;
         }
-        shelf.busy.swap_remove(place);
+        let Busy { provisioned, .. } = shelf.busy.swap_remove(place);
         if finished.reuse == Reuse::Dirty || !environment.is_alive() || shelf.retired {
+            if provisioned {
+                shelf.replace();
+            }
             return Some(environment);
+        }
+        if provisioned {
+            return shelf.provide(environment, String::new());
         }
         shelf.idle.push(Idle {
             environment,
@@ -325,7 +365,7 @@ fn reclaim(warm: &Mutex<Warm>, keep: impl Fn(&Idle) -> bool) {
         }
         warm.idle -= gone.len();
         warm.by_key
-            .retain(|_, shelf| !shelf.busy.is_empty() || !shelf.idle.is_empty());
+            .retain(|_, shelf| !shelf.busy.is_empty() || !shelf.idle.is_empty() || shelf.floor.is_some());
     }
     drop(gone);
 }
@@ -335,40 +375,93 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
     use crate::Started;
     use async_trait::async_trait;
     use bytes::Bytes;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
     use hikigane_model::{Allow, AsyncConfig, FunctionConfig, LogFormat, RequestId};
 
     /// Makes environments that do as the payload says, and counts those that live.
     #[derive(Default)]
-    struct Scripted {
+    pub struct Scripted {
         made: Mutex<u32>,
+        provisioned: Mutex<u32>,
         alive: Arc<Mutex<i32>>,
         forgotten: Mutex<Vec<String>>,
+        busy: Arc<Mutex<i32>>,
+        fails: AtomicBool,
+        /// By number.
+        dead: Mutex<HashMap<u32, Arc<AtomicBool>>>,
+    }
+
+    impl Scripted {
+        pub fn made(&self) -> u32 {
+            *lock(&self.made)
+        }
+
+        pub fn provisioned(&self) -> u32 {
+            *lock(&self.provisioned)
+        }
+
+        pub fn alive(&self) -> i32 {
+            *lock(&self.alive)
+        }
+
+        /// How many run something.
+        pub fn busy(&self) -> i32 {
+            *lock(&self.busy)
+        }
+
+        /// From now on functions cannot be initialised, or can again.
+        pub fn fail(&self, fails: bool) {
+            self.fails.store(fails, Relaxed);
+        }
+
+        /// Lets an environment die, by its number.
+        pub fn kill(&self, number: u32) {
+            lock(&self.dead)[&number].store(true, Relaxed);
+        }
     }
 
     struct Actor {
         number: u32,
         alive: Arc<Mutex<i32>>,
+        busy: Arc<Mutex<i32>>,
         turn: tokio::sync::Mutex<()>,
-        dead: std::sync::atomic::AtomicBool,
+        dead: Arc<AtomicBool>,
     }
 
     #[async_trait]
     impl Executor for Scripted {
-        async fn start(&self, _: &Arc<EnvironmentSpec>, _: &mut LogSink) -> Result<Started, StartError> {
-            *lock(&self.made) += 1;
+        async fn start(
+            &self,
+            _: &Arc<EnvironmentSpec>,
+            initialization: Initialization,
+            logs: &mut LogSink,
+        ) -> Result<Started, StartError> {
+            if self.fails.load(Relaxed) {
+                return Err(StartError::function("Runtime.ImportModuleError", "scripted"));
+            }
+            let mut made = lock(&self.made);
+            *made += 1;
             *lock(&self.alive) += 1;
+            if initialization == Initialization::Provisioned {
+                *lock(&self.provisioned) += 1;
+                logs.line(&format!("initialised {made}"));
+            }
+            let dead = Arc::new(AtomicBool::new(false));
+            lock(&self.dead).insert(*made, dead.clone());
             let environment = Actor {
-                number: *lock(&self.made),
+                number: *made,
                 alive: self.alive.clone(),
+                busy: self.busy.clone(),
                 turn: tokio::sync::Mutex::default(),
-                dead: Default::default(),
+                dead,
             };
             Ok(Started {
                 environment: Arc::new(environment),
@@ -391,6 +484,7 @@ mod tests {
             _: Option<&ResponseSink>,
         ) -> (Finished, LogSink) {
             let _turn = self.turn.lock().await;
+            *lock(&self.busy) += 1;
             let mut duration = Duration::from_micros(50);
             let reuse = match invocation.payload.as_ref() {
                 b"dirty" => Reuse::Dirty,
@@ -406,8 +500,9 @@ mod tests {
                 }
             };
             if reuse != Reuse::Clean {
-                self.dead.store(true, std::sync::atomic::Ordering::Relaxed);
+                self.dead.store(true, Relaxed);
             }
+            *lock(&self.busy) -= 1;
             let finished = Finished {
                 outcome: Outcome::Returned(Bytes::from(self.number.to_string())),
                 duration,
@@ -423,7 +518,7 @@ mod tests {
         }
 
         fn is_alive(&self) -> bool {
-            !self.dead.load(std::sync::atomic::Ordering::Relaxed)
+            !self.dead.load(Relaxed)
         }
     }
 
@@ -433,7 +528,7 @@ mod tests {
         }
     }
 
-    fn spec(name: &str, revision: u64) -> Arc<EnvironmentSpec> {
+    pub fn spec(name: &str, revision: u64) -> Arc<EnvironmentSpec> {
         let config = FunctionConfig {
             name: FunctionName::new(name).unwrap(),
             description: String::new(),
@@ -447,8 +542,10 @@ mod tests {
             env: Default::default(),
             allow: Allow::default(),
             reserved_concurrency: None,
+            provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: LogFormat::Text,
+            log_level: None,
         };
         Arc::new(EnvironmentSpec {
             config: Arc::new(config),
@@ -459,17 +556,9 @@ mod tests {
     }
 
     /// Which environment ran it, and whether that was a cold start.
-    async fn run(pool: &Pool, spec: &Arc<EnvironmentSpec>, payload: &'static str) -> (String, bool) {
-        let invocation = Invocation {
-            request_id: RequestId::from_text("r"),
-            payload: Bytes::from_static(payload.as_bytes()),
-            invoked_arn: String::new(),
-            client_context: None,
-            trace: None,
-            tenant_id: None,
-        };
+    pub async fn run(pool: &Pool, spec: &Arc<EnvironmentSpec>, payload: &'static str) -> (String, bool) {
         let report = pool
-            .run(spec, &invocation, &mut LogSink::new(None), None)
+            .run(spec, &invocation(payload), &mut LogSink::new(None), None)
             .await
             .unwrap();
         let Outcome::Returned(number) = report.outcome else {
@@ -481,13 +570,24 @@ mod tests {
         )
     }
 
+    pub fn invocation(payload: &'static str) -> Invocation {
+        Invocation {
+            request_id: RequestId::from_text("r"),
+            payload: Bytes::from_static(payload.as_bytes()),
+            invoked_arn: String::new(),
+            client_context: None,
+            trace: None,
+            tenant_id: None,
+        }
+    }
+
     fn pool(max_idle: usize) -> (Pool, Arc<Mutex<i32>>) {
         let executor = Scripted::default();
         let alive = executor.alive.clone();
         (Pool::new(Arc::new(executor), Duration::from_secs(60), max_idle), alive)
     }
 
-    fn told(number: u32, cold: bool) -> (String, bool) {
+    pub fn told(number: u32, cold: bool) -> (String, bool) {
         (number.to_string(), cold)
     }
 

@@ -22,7 +22,7 @@ use crate::nursery::Nursery;
 use crate::scratch::Scratches;
 use crate::spec::WorkerInit;
 use crate::worker::Worker;
-use crate::{EnvironmentSpec, Executor, LogSink, StartError, Started};
+use crate::{EnvironmentSpec, Executor, Initialization, LogSink, StartError, Started};
 
 /// How long a fresh worker may take until it is ready.
 const BOOT: Duration = Duration::from_secs(20);
@@ -88,11 +88,14 @@ impl ProcessExecutor {
         Ok(Self { shared })
     }
 
-    /// Removes what was compiled of versions of functions that are not among these.
+    /// Removes what was compiled of versions of functions that are not among these, and makes room for what will be of them.
     pub fn keep_code_of(&self, versions: impl Iterator<Item = (FunctionName, Qualifier)>) {
         let kept: HashSet<PathBuf> = versions
             .map(|(name, version)| self.shared.code_cache_of(&name, &version))
             .collect();
+        let missing = kept.clone();
+        // Nobody waits for it: the first environment of a function makes its own if it has to.
+        tokio::task::spawn_blocking(move || missing.iter().map(std::fs::create_dir_all).all(|made| made.is_ok()));
         for entry in std::fs::read_dir(self.shared.code_caches())
             .into_iter()
             .flatten()
@@ -120,6 +123,9 @@ impl Shared {
                 tokio::time::sleep(delay).await;
                 let Some(shared) = weak.upgrade() else { return };
                 let worker = shared.boot(true).await;
+                if worker.is_ok() {
+                    shared.scratches.restock(shared.settings.spares);
+                }
                 let mut stock = lock(&shared.stock);
                 stock.booting -= 1;
                 // One that failed is tried again when the next is taken.
@@ -149,7 +155,7 @@ impl Shared {
         }
     }
 
-    fn init(&self, spec: &EnvironmentSpec, tmp: PathBuf) -> WorkerInit {
+    fn init(&self, spec: &EnvironmentSpec, initialization: Initialization, tmp: PathBuf) -> WorkerInit {
         let config = &spec.config;
         let root = if config.code.is_dir() {
             config.code.clone()
@@ -167,7 +173,7 @@ impl Shared {
             hikigane_model::RequestId::random().as_str().replace('-', "")
         );
         let log_group = format!("/aws/lambda/{}", config.name);
-        let mut env = crate::spec::lambda_environment(spec, &log_group, &log_stream);
+        let mut env = crate::spec::lambda_environment(spec, initialization, &log_group, &log_stream);
         if let Some(OwnEndpoint { address, key }) = &self.settings.endpoint {
             env.entry("AWS_ENDPOINT_URL".to_owned())
                 .or_insert_with(|| format!("http://{address}"));
@@ -182,6 +188,7 @@ impl Shared {
             layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,
+            require_modules: crate::spec::requires_modules(node_major, &env),
             memory_mb: config.memory_mb,
             env,
             read: config.allow.read.iter().map(|path| crate::spec::plain(path)).collect(),
@@ -215,6 +222,7 @@ impl Shared {
     async fn initialise(
         self: &Arc<Self>,
         spec: &Arc<EnvironmentSpec>,
+        initialization: Initialization,
         limit: Duration,
         logs: &mut LogSink,
     ) -> Result<Started, Initialised> {
@@ -227,7 +235,8 @@ impl Shared {
             )))
         };
         let tmp = self.scratches.take(spec).map_err(|error| refuse(&error))?;
-        let init = serde_json::to_vec(&self.init(spec, tmp.path().to_owned())).map_err(|error| refuse(&error))?;
+        let init = self.init(spec, initialization, tmp.path().to_owned());
+        let init = serde_json::to_vec(&init).map_err(|error| refuse(&error))?;
         worker.process.tmp = Some(tmp);
 
         let begun = Instant::now();
@@ -282,14 +291,20 @@ impl Executor for ProcessExecutor {
 
     /// AWS gives an initialisation 10 seconds; one that needs longer is done again within the function's own timeout
     /// (AWS documentation, "Understanding the Lambda execution environment lifecycle", Init phase).
-    async fn start(&self, spec: &Arc<EnvironmentSpec>, logs: &mut LogSink) -> Result<Started, StartError> {
+    async fn start(
+        &self,
+        spec: &Arc<EnvironmentSpec>,
+        initialization: Initialization,
+        logs: &mut LogSink,
+    ) -> Result<Started, StartError> {
         let first = Duration::from_secs(limits::INIT_SECONDS.into());
-        match self.shared.initialise(spec, first, logs).await {
+        match self.shared.initialise(spec, initialization, first, logs).await {
             Ok(started) => return Ok(started),
             Err(Initialised::Refused(error)) => return Err(error),
             Err(Initialised::TooSlow) => {}
         }
-        match self.shared.initialise(spec, spec.config.timeout, logs).await {
+        let second = spec.config.timeout;
+        match self.shared.initialise(spec, initialization, second, logs).await {
             Ok(started) => Ok(started),
             Err(Initialised::Refused(error)) => Err(error),
             Err(Initialised::TooSlow) => Err(StartError::Function {

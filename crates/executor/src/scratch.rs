@@ -17,6 +17,8 @@ const WAIT: Duration = Duration::from_secs(5 * 60);
 /// Makes and keeps them.
 pub(crate) struct Scratches {
     root: PathBuf,
+    /// Empty ones that nobody has: to make one takes a file system up to a millisecond, which a first invocation need not wait for.
+    stock: Mutex<Vec<PathBuf>>,
     kept: Mutex<HashMap<Owner, Vec<(Instant, PathBuf)>>>,
 }
 
@@ -34,8 +36,25 @@ impl Scratches {
     pub(crate) fn new(root: PathBuf) -> Arc<Self> {
         Arc::new(Self {
             root,
+            stock: Mutex::default(),
             kept: Mutex::default(),
         })
+    }
+
+    /// Makes one more for the stock, unless it holds `most`. A failure is told of by the next that is taken.
+    pub(crate) fn restock(&self, most: usize) {
+        let stock = || self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        if stock().len() < most
+            && let Ok(path) = self.make()
+        {
+            stock().push(path);
+        }
+    }
+
+    fn make(&self) -> io::Result<PathBuf> {
+        let path = self.root.join(RequestId::random().as_str());
+        std::fs::create_dir(&path)?;
+        Ok(path)
     }
 
     /// The directory that an environment of this function left, or an empty one.
@@ -54,13 +73,10 @@ impl Scratches {
         for (_, path) in expired {
             let _ = std::fs::remove_dir_all(path);
         }
-        let path = match left {
-            Some((_, path)) => path,
-            None => {
-                let path = self.root.join(RequestId::random().as_str());
-                std::fs::create_dir(&path)?;
-                path
-            }
+        let spare = || self.stock.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let path = match left.map(|(_, path)| path).or_else(spare) {
+            Some(path) => path,
+            None => self.make()?,
         };
         Ok(Scratch {
             path: Some(path),

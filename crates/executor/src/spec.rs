@@ -21,6 +21,25 @@ pub struct EnvironmentSpec {
     pub pin: Arc<dyn Any + Send + Sync>,
 }
 
+/// Why an environment is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initialization {
+    /// For an invocation that waits for it.
+    OnDemand,
+    /// Ahead of invocations: provisioned concurrency.
+    Provisioned,
+}
+
+impl Initialization {
+    /// AWS's word for it, which functions find in `AWS_LAMBDA_INITIALIZATION_TYPE` (AWS documentation, "Defined runtime environment variables").
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+        }
+    }
+}
+
 /// The first frame to a worker: all it needs to load one function, and nothing of the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerInit {
@@ -36,6 +55,8 @@ pub struct WorkerInit {
     pub handler: String,
     /// Major version of the Node.js runtime that is stood in for.
     pub node_major: u32,
+    /// Whether `require()` loads ES modules.
+    pub require_modules: bool,
     /// Memory in MB.
     pub memory_mb: u32,
     /// The complete environment of the function.
@@ -69,6 +90,7 @@ pub struct WorkerInit {
 /// Nothing listens at the addresses of the runtime API and of X-Ray's daemon.
 pub(crate) fn lambda_environment(
     spec: &EnvironmentSpec,
+    initialization: Initialization,
     log_group: &str,
     log_stream: &str,
 ) -> BTreeMap<String, String> {
@@ -81,7 +103,7 @@ pub(crate) fn lambda_environment(
         ("AWS_LAMBDA_FUNCTION_NAME", config.name.as_str()),
         ("AWS_LAMBDA_FUNCTION_VERSION", &spec.version.to_string()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &config.memory_mb.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", initialization.as_str()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", log_group),
         ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
         ("AWS_LAMBDA_RUNTIME_API", "169.254.100.1:9001"),
@@ -95,8 +117,13 @@ pub(crate) fn lambda_environment(
     // AWS documentation, "Log format": the level of a function's own lines is set, and INFO unless configured, with JSON only.
     if config.log_format == LogFormat::JSON {
         env.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), "JSON".to_owned());
-        env.entry("AWS_LAMBDA_LOG_LEVEL".to_owned())
-            .or_insert_with(|| "INFO".to_owned());
+        match config.log_level {
+            Some(level) => drop(env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.as_str().to_owned())),
+            None => drop(
+                env.entry("AWS_LAMBDA_LOG_LEVEL".to_owned())
+                    .or_insert_with(|| "INFO".to_owned()),
+            ),
+        }
     }
     for (name, value) in [
         ("AWS_ACCESS_KEY_ID", "hikigane"),
@@ -130,9 +157,47 @@ pub(crate) fn set_access_key(env: &mut BTreeMap<String, String>, key: &AccessKey
     }
 }
 
+/// Whether `require()` loads ES modules: AWS switches that off before Node.js 24, unless NODE_OPTIONS switches it on again (AWS documentation,
+/// "Building Lambda functions with Node.js", experimental features of Node.js 20 and 22).
+pub(crate) fn requires_modules(node_major: u32, env: &BTreeMap<String, String>) -> bool {
+    let options = env.get("NODE_OPTIONS").map_or("", String::as_str);
+    let said = options.split_ascii_whitespace().rev().find_map(|option| match option {
+        "--experimental-require-module" => Some(true),
+        "--no-experimental-require-module" => Some(false),
+        _ => None,
+    });
+    said.unwrap_or(node_major >= 24) && node_major >= 20
+}
+
 /// The path without `..`: what that means depends on the links before it, so the machine is asked. A path without it stays as it is written.
 pub(crate) fn plain(path: &Path) -> PathBuf {
     let climbs = path.components().any(|part| part == Component::ParentDir);
     let found = if climbs { path.canonicalize().ok() } else { None };
     found.unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn require_loads_es_modules_from_node_24_on_or_by_option() {
+        for (node_major, options, expected) in [
+            (18, "--experimental-require-module", false),
+            (20, "", false),
+            (22, "--max-old-space-size=64", false),
+            (22, "--enable-source-maps --experimental-require-module", true),
+            (
+                22,
+                "--experimental-require-module --no-experimental-require-module",
+                false,
+            ),
+            (24, "", true),
+            (24, "--no-experimental-require-module", false),
+        ] {
+            let env = BTreeMap::from([("NODE_OPTIONS".to_owned(), options.to_owned())]);
+            assert_eq!(requires_modules(node_major, &env), expected, "{node_major} {options}");
+        }
+        assert!(!requires_modules(22, &BTreeMap::new()));
+    }
 }

@@ -49,6 +49,13 @@ const CHANGED: &[(&str, &str, &str)] = &[
         "    buffer.Buffer.from,\n    reportError,\n",
         "    buffer.Buffer.from,\n    null,\n",
     ),
+    // Not every version of Node.js loads ES modules here (`js/require.js`).
+    (
+        "node:module",
+        "function loadESMFromCJS(module, filename, code, sourceFromHook = false) {\n",
+        "function loadESMFromCJS(module, filename, code, sourceFromHook = false) {\n  \
+         internals.beforeRequiringModule(filename, moduleParentCache.get(module)?.filename);\n",
+    ),
     // The user of a function is AWS's, whatever the machine's list of users says, which a function cannot read.
     (
         "ext:deno_node/os.ts",

@@ -1,11 +1,12 @@
 // Which file and which export a handler string means (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 from 22 on).
 
 import { core, primordials } from "ext:core/mod.js";
+import { op_kind_of_file, op_require_is_maybe_cjs } from "ext:core/ops";
 import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
 import { isError, read } from "ext:runtime/foreign.js";
 import { warn } from "ext:runtime/log.js";
-import { namespace } from "ext:runtime/namespace.js";
 import { RuntimeError } from "ext:runtime/report.js";
+import { wasRefused } from "ext:runtime/require.js";
 
 const {
   Error, NumberIsNaN, NumberParseInt, ObjectAssign, ObjectKeys, SafeArrayIterator, SafeRegExp, String, StringPrototypeIncludes,
@@ -14,6 +15,10 @@ const {
 } = primordials;
 
 const loadModule = core.createLazyLoader("node:module");
+
+/** What `op_kind_of_file` says of a path. */
+const FILE = 1;
+const DIRECTORY = 2;
 
 /** The members of a function by which `awslambda.streamifyResponse` marks a streaming handler. */
 export const STREAMING = SymbolFor("aws.lambda.runtime.handler.streaming");
@@ -110,28 +115,18 @@ async function loadUserModule(directory, name) {
   const start = StringPrototypeStartsWith(directory, "/") ? directory : `${root}/${directory}`;
   try {
     const path = `${start}${name}`;
-    if (!isModern() && kind(path) === "directory") {
+    if (!isModern() && op_kind_of_file(path) === DIRECTORY) {
       return requireFile(path);
     }
     for (const extension of new SafeArrayIterator(["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"])) {
       const file = `${path}${extension}`;
-      if (kind(file) === "file") {
-        return await (extension === ".mjs" || extension === ".ts" || extension === ".mts" ? importFile(file) : requireFile(file));
+      if (op_kind_of_file(file) === FILE) {
+        return await (isModule(file, extension) ? importFile(file) : requireFile(file));
       }
     }
     return requireFile(resolveAsNode(name, [root, start]));
   } catch (error) {
     throw loadError(error);
-  }
-}
-
-/** Asked of what the snapshot holds already: `node:fs` would have to be compiled first. */
-function kind(path) {
-  try {
-    const { isFile, isDirectory } = namespace.statSync(path);
-    return isFile ? "file" : isDirectory ? "directory" : undefined;
-  } catch {
-    return undefined;
   }
 }
 
@@ -157,18 +152,23 @@ export function forgetModules() {
   }
 }
 
+/** Whether a file is an ES module by its name or its package.json. */
+function isModule(file, extension) {
+  return extension === ".mjs" || extension === ".ts" || extension === ".mts" || (extension === ".js" && !op_require_is_maybe_cjs(file));
+}
+
 function importFile(file) {
   const { pathToFileURL } = core.loadExtScript("ext:deno_node/url.ts");
   return import(pathToFileURL(file).href);
 }
 
-/** CommonJS, or an ES module by its package.json or its syntax; with top-level await only import() can load it. */
+/** CommonJS, or an ES module by its syntax, which only import() may be able to load. */
 function requireFile(file) {
   try {
     return loadModule().createRequire(file)(file);
   } catch (error) {
     const code = read(error, "code");
-    if (code === "ERR_REQUIRE_ASYNC_MODULE" || code === "ERR_REQUIRE_ESM") {
+    if (code === "ERR_REQUIRE_ASYNC_MODULE" || (code === "ERR_REQUIRE_ESM" && wasRefused(file))) {
       return importFile(file);
     }
     throw error;

@@ -13,8 +13,7 @@ import {
 import { answerStream, beginStore, installAwslambda } from "ext:runtime/streaming.js";
 
 const {
-  DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, ObjectKeys, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator,
-  SafeSet, SymbolFor,
+  DateNow, Error, JSONParse, JSONStringify, ObjectDefineProperty, Promise, PromisePrototypeThen, ReflectApply, SafeArrayIterator, SymbolFor,
 } = primordials;
 
 /** `{ handler, streaming, highWaterMark }` of the function. */
@@ -38,9 +37,10 @@ async function load(json) {
     environment.node = settings.node_major;
     environment.requestId = hasCallbacks() ? undefined : "-";
     becomeNode(globalThis.process, settings);
-    patchConsole(globalThis.console, settings.env.AWS_LAMBDA_LOG_LEVEL);
+    const { env } = globalThis.process;
+    patchConsole(globalThis.console, env.AWS_LAMBDA_LOG_LEVEL);
     patchStreams(globalThis.process);
-    installAwslambda(globalThis, settings.env);
+    installAwslambda(globalThis, env);
     target = settings.handler === "" ? { handler: practise } : await findHandler(settings.handler);
   } catch (error) {
     throw initError(error);
@@ -57,19 +57,12 @@ async function practise(event) {
  * copied from does it, so that they need not compile it.
  */
 async function rehearse(json) {
-  const { env } = globalThis.process;
-  const before = new SafeSet(ObjectKeys(env));
   for (const settings of new SafeArrayIterator(JSONParse(json))) {
     await load(JSONStringify(settings));
     for (let n = 0; n < 3; n++) {
       await invoke(`{"n":${n}}`, "00000000-0000-0000-0000-000000000000", "arn", 0, "", "");
     }
     forgetModules();
-  }
-  for (const name of new SafeArrayIterator(ObjectKeys(env))) {
-    if (!before.has(name)) {
-      delete env[name];
-    }
   }
   for (const name of new SafeArrayIterator(["awslambda", "navigator", "Navigator", SymbolFor("aws.lambda.runtime.requestId")])) {
     delete globalThis[name];
@@ -80,20 +73,19 @@ async function rehearse(json) {
   environment.requestId = undefined;
 }
 
-/** Environment, version and working directory of the function's own Node.js. */
+/** Time zone, version and working directory of the function's own Node.js. Its environment is the process's already. */
 function becomeNode(process, settings) {
-  const { env } = process;
-  for (const name of new SafeArrayIterator(ObjectKeys(settings.env))) {
-    // To set the time zone costs more than to look whether it is set.
-    if (name !== "TZ" || env.TZ !== settings.env.TZ) {
-      env[name] = settings.env[name];
-    }
+  // V8 must be told; to set it costs more than to look whether it is set.
+  const { TZ } = settings.env;
+  if (TZ !== undefined && TZ !== process.env.TZ) {
+    process.env.TZ = TZ;
   }
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });
   delete process.versions.deno;
   delete process.versions.typescript;
+  process.features.require_module = settings.require_modules;
   process.argv.length = 0;
   process.argv.push("/var/lang/bin/node", "/var/runtime/index.mjs");
   process.chdir(settings.root);

@@ -7,10 +7,10 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use hikigane_executor::WorkerInit;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -53,8 +53,6 @@ pub const LAYERS: &str = "/opt";
 /// Where Lambda has the scratch directory.
 pub const TMP: &str = "/tmp";
 
-/// Where the runtime itself keeps what V8 compiled of the code. No permission of the function's names it.
-const CODE_CACHE: &str = "/.code-cache";
 /// Lambda's machines are in UTC (`TZ` is `:UTC` there, too). A link, as distributions have it: V8's ICU reads the zone's name from it, and compares
 /// it with every file of the zones when it is none, which costs 6 ms.
 const LOCAL_TIME: &str = "/etc/localtime";
@@ -63,16 +61,8 @@ const UTC: &str = "/usr/share/zoneinfo/UTC";
 /// The machine's root, until the function is known.
 const HOST: &str = "/.host";
 
-/// A worker's file tree.
-pub struct Cage {
-    hands: Hands,
-}
-
-/// A thread that may still mount: capabilities belong to threads, and all others have given theirs up.
-struct Hands {
-    orders: mpsc::Sender<Vec<Mount>>,
-    done: mpsc::Receiver<Result<(), String>>,
-}
+/// A worker's file tree. Whoever has it may still mount: this process has its capabilities until it is furnished.
+pub struct Cage(());
 
 /// One thing of the machine and where the function sees it.
 struct Mount {
@@ -82,23 +72,22 @@ struct Mount {
 }
 
 impl Cage {
-    /// Puts this process into a tree of its own. Must be called while the process has one thread; takes all capabilities from it.
+    /// Puts this process, which must have one thread, into a tree of its own.
     ///
     /// # Errors
     ///
-    /// Why the kernel refuses. The process sees the machine's paths then.
+    /// Why the kernel refuses. The process sees the machine's paths then, and has no capability left.
     pub fn enter() -> Result<Self, String> {
         let entered = make_namespace().and_then(|()| make_root());
-        let hands = match entered {
-            Ok(()) => Hands::start().map_err(|error| format!("cannot start a thread: {error}")),
-            Err(refusal) => Err(refusal),
-        };
-        give_up_capabilities().map_err(|error| format!("cannot give up capabilities: {error}"))?;
-        Ok(Self { hands: hands? })
+        if entered.is_err() {
+            give_up_capabilities()?;
+        }
+        entered.map(|()| Self(()))
     }
 
-    /// Brings in what the function may see, sends the machine's root away, and tells `init` where things are now.
-    pub fn furnish(self, init: &mut WorkerInit) -> Result<(), String> {
+    /// Brings in what the function may see, sends the machine's root away, gives all capabilities up, and tells `init` where things are now.
+    /// This process must have one thread. Gives the directory of the code cache, which has no name in the tree.
+    pub fn furnish(self, init: &mut WorkerInit) -> Result<Option<OwnedFd>, String> {
         let mut all = vec![
             Mount::new(&init.root, TASK, Rights::Read),
             Mount::new(&init.tmp, TMP, Rights::Write),
@@ -107,11 +96,6 @@ impl Cage {
             init.layers
                 .iter()
                 .map(|layers| Mount::new(layers, LAYERS, Rights::Read)),
-        );
-        all.extend(
-            init.code_cache
-                .iter()
-                .map(|cache| Mount::new(cache, CODE_CACHE, Rights::Write)),
         );
         let mut own: Vec<_> = init
             .read
@@ -123,16 +107,14 @@ impl Cage {
         own.sort_by_key(|mount| mount.target.components().count());
         all.extend(own);
 
-        let gone = |_: &dyn std::error::Error| "the worker's file tree could not be made".to_owned();
-        self.hands.orders.send(all).map_err(|error| gone(&error))?;
-        self.hands.done.recv().map_err(|error| gone(&error))??;
+        // Capabilities belong to threads: one that this one made would keep them.
+        only_thread(&format!("{HOST}/proc"))?;
+        let code_cache = furnish(&all, init.code_cache.take())?;
+        give_up_capabilities()?;
         init.root = TASK.into();
         init.tmp = TMP.into();
         init.layers = Some(LAYERS.into());
-        if let Some(cache) = &mut init.code_cache {
-            *cache = CODE_CACHE.into();
-        }
-        Ok(())
+        Ok(code_cache)
     }
 }
 
@@ -152,20 +134,20 @@ pub fn name_directories(init: &mut WorkerInit) {
     }
 }
 
-impl Hands {
-    fn start() -> io::Result<Self> {
-        let (orders, ordered) = mpsc::channel::<Vec<Mount>>();
-        let (report, done) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("cage".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                if let Ok(mounts) = ordered.recv() {
-                    let _ = report.send(furnish(&mounts));
-                }
-            })?;
-        Ok(Self { orders, done })
+/// Sets the environment of this process, which must have one thread. What is left in `init` is for JavaScript to set: V8 learns of another time
+/// zone by way of it only.
+pub fn set_variables(init: &mut WorkerInit) -> Result<(), String> {
+    for (name, value) in init.env.extract_if(.., |name, _| name != "TZ") {
+        let (Ok(variable), Ok(value)) = (CString::new(name.as_str()), CString::new(value)) else {
+            return Err(format!("the environment variable {name} holds a zero byte"));
+        };
+        // SAFETY: both strings end with a zero, and no other thread reads the environment.
+        if unsafe { libc::setenv(variable.as_ptr(), value.as_ptr(), 1) } != 0 {
+            let error = io::Error::last_os_error();
+            return Err(format!("the environment variable {name} cannot be set: {error}"));
+        }
     }
+    Ok(())
 }
 
 impl Mount {
@@ -186,14 +168,10 @@ impl Mount {
                 self.target.display()
             )
         };
-        let source = match host_file(host, &self.source) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(failed)?,
+        let Some((kind, mount)) = copy_of(host, &self.source, self.rights).map_err(failed)? else {
+            return Ok(());
         };
-        let kind = rustix::fs::fstat(&source).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        let onto = place(&self.target, kind.map_err(|error| failed(error.into()))?).map_err(failed)?;
-        let mount = mounts::copy_of(&source).map_err(failed)?;
-        mounts::restrict(&mount, self.rights).map_err(failed)?;
+        let onto = place(&self.target, kind).map_err(failed)?;
         mounts::attach(&mount, &onto).map_err(failed)
     }
 }
@@ -260,17 +238,36 @@ fn below(start: &Path, path: &str) -> PathBuf {
     start.join(path.trim_start_matches('/'))
 }
 
-/// What [`Hands`] does when the function is known.
-fn furnish(mounts: &[Mount]) -> Result<(), String> {
+/// A file or directory of the machine as a mount that is nowhere yet, with these rights; `None`: it is not there.
+fn copy_of(host: &OwnedFd, path: &Path, rights: Rights) -> io::Result<Option<(FileType, OwnedFd)>> {
+    let source = match host_file(host, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode);
+    let mount = mounts::copy_of(&source)?;
+    mounts::restrict(&mount, rights)?;
+    Ok(Some((kind, mount)))
+}
+
+/// Makes the function's mounts, and takes the machine's root away.
+fn furnish(mounts: &[Mount], code_cache: Option<PathBuf>) -> Result<Option<OwnedFd>, String> {
     let host = open_root(HOST)?;
     for mount in mounts {
         mount.make(&host)?;
     }
+    let code_cache = match code_cache {
+        Some(path) => copy_of(&host, &path, Rights::Write)
+            .map_err(|error| format!("the code cache cannot be opened: {error}"))?
+            .map(|(_, directory)| directory),
+        None => None,
+    };
     drop(host);
     let failed = |error: io::Error| format!("the machine's root cannot be sent away: {error}");
     mounts::detach(Path::new(HOST)).map_err(failed)?;
     std::fs::remove_dir(HOST).map_err(failed)?;
-    mounts::make_root_read_only().map_err(failed)
+    mounts::make_root_read_only().map_err(failed)?;
+    Ok(code_cache)
 }
 
 fn open_root(path: &str) -> Result<OwnedFd, String> {
@@ -335,15 +332,23 @@ pub fn close_strangers() {
 }
 
 /// Takes every capability from this thread, and the way to new ones.
-fn give_up_capabilities() -> rustix::io::Result<()> {
-    rustix::thread::set_no_new_privs(true)?;
+fn give_up_capabilities() -> Result<(), String> {
     let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    )
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::set_no_new_privs(true)
+        .and_then(|()| rustix::thread::set_capabilities(None, sets))
+        .map_err(|error| format!("cannot give up capabilities: {error}"))
+}
+
+/// Fails when this process has more than one thread. `proc`: where the kernel's files about processes are.
+pub fn only_thread(proc: &str) -> Result<(), String> {
+    match std::fs::read_dir(format!("{proc}/self/task")).map(Iterator::count) {
+        Ok(1) => Ok(()),
+        Ok(threads) => Err(format!("this process has {threads} threads and must have one")),
+        Err(error) => Err(format!("the threads of this process cannot be counted: {error}")),
+    }
 }

@@ -1,10 +1,9 @@
 //! What V8 compiled of a function's modules, kept in a file for the next environment of the function.
 //!
-//! The server names a directory; a worker maps the file in it before its cage closes, takes what fits the sources it loads, and writes a
-//! new one, on a thread of its own, after an invocation that compiled something new. The file is replaced by renaming, never changed. What
+//! The server names a directory; a worker maps the file in it, takes what fits the sources it loads, and writes a new one, on a thread of its own, after an invocation that compiled something new. The file is replaced by renaming, never changed. What
 //! is in it is taken only with its checksum, for the same source, and by the same V8 with the same flags; V8 looks at the rest.
 //!
-//! Functions cannot get at it: no permission names the directory, and the code that reads and writes it is not theirs.
+//! Functions cannot get at it: in their file tree, the directory has no name, and the code that reads and writes it is not theirs.
 
 #![allow(unsafe_code)]
 
@@ -12,11 +11,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut};
 use deno_core::{SourceCodeCacheInfo, v8};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// The least source, in bytes or UTF-16 units, that is worth it: V8 compiles a smaller one sooner than its cache is checked.
 const LEAST_SOURCE: usize = 1024;
@@ -36,7 +38,7 @@ const MAGIC: &[u8; 8] = b"hikicc01";
 pub struct CodeCache(RefCell<Option<Open>>);
 
 struct Open {
-    directory: PathBuf,
+    directory: Arc<OwnedFd>,
     old: HashMap<String, Entry>,
     new: HashMap<String, Entry>,
     saves: u32,
@@ -51,10 +53,10 @@ struct Entry {
 
 impl CodeCache {
     /// Opens the cache in this directory. One that is not there or broken is an empty one.
-    pub fn open(&self, directory: &Path) {
-        let old = map(&directory.join(NAME)).and_then(parse).unwrap_or_default();
+    pub fn open(&self, directory: OwnedFd) {
+        let old = map(&directory).and_then(parse).unwrap_or_default();
         *self.0.borrow_mut() = Some(Open {
-            directory: directory.to_owned(),
+            directory: Arc::new(directory),
             old,
             new: HashMap::new(),
             saves: 0,
@@ -218,10 +220,15 @@ fn parse(file: &'static [u8]) -> Option<HashMap<String, Entry>> {
     Some(entries)
 }
 
-/// Maps a file for as long as the process lives.
-fn map(path: &Path) -> Option<&'static [u8]> {
-    let file = std::fs::File::open(path).ok()?;
-    let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+/// The directory at this path; `None`: there is none.
+pub fn directory(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// Maps the file for as long as the process lives.
+fn map(directory: &OwnedFd) -> Option<&'static [u8]> {
+    let file = rustix::fs::openat(directory, NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let length = usize::try_from(rustix::fs::fstat(&file).ok()?.st_size).ok()?;
     if length == 0 || length > 2 * LIMIT {
         return None;
     }
@@ -241,19 +248,25 @@ fn map(path: &Path) -> Option<&'static [u8]> {
 }
 
 /// Writes the file beside the old one and puts it in its place. Another environment that is writing goes first.
-fn write(directory: &Path, bytes: &[u8]) {
-    let next = directory.join(NEXT);
-    let age = std::fs::metadata(&next)
-        .and_then(|file| file.modified())
-        .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-    if age.is_ok_and(|age| age > ABANDONED) {
-        let _ = std::fs::remove_file(&next);
+fn write(directory: &OwnedFd, bytes: &[u8]) {
+    let remove = || {
+        let _ = rustix::fs::unlinkat(directory, NEXT, AtFlags::empty());
+    };
+    let age = |found: rustix::fs::Stat| {
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(found.st_mtime).unwrap_or_default());
+        SystemTime::now().duration_since(modified).unwrap_or_default()
+    };
+    if rustix::fs::statat(directory, NEXT, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| age(found) > ABANDONED) {
+        remove();
     }
-    let Ok(mut file) = std::fs::File::create_new(&next) else {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(directory, NEXT, flags, Mode::from_raw_mode(0o644)) else {
         return;
     };
-    if file.write_all(bytes).is_err() || std::fs::rename(&next, directory.join(NAME)).is_err() {
-        let _ = std::fs::remove_file(&next);
+    if std::fs::File::from(file).write_all(bytes).is_err()
+        || rustix::fs::renameat(directory, NEXT, directory, NAME).is_err()
+    {
+        remove();
     }
 }
 
@@ -303,7 +316,8 @@ mod tests {
         let cache = CodeCache::default();
         assert!(cache.find("a", source()).is_none(), "off");
         let directory = tempfile::tempdir().unwrap();
-        cache.open(directory.path());
+        let opened = || super::directory(directory.path()).unwrap();
+        cache.open(opened());
         assert!(cache.find("a", source()).unwrap().data.is_none());
         assert!(cache.find("a", Source::Bytes(b"short")).is_none());
         let write_one = |checksum| {
@@ -312,8 +326,8 @@ mod tests {
                 checksum,
                 code: Cow::Borrowed(b"code"),
             };
-            write(directory.path(), &encode(&HashMap::from([("a".to_owned(), entry)])));
-            cache.open(directory.path());
+            write(&opened(), &encode(&HashMap::from([("a".to_owned(), entry)])));
+            cache.open(opened());
         };
         write_one(crc32fast::hash(b"code"));
         let found = cache.find("a", source()).unwrap();
@@ -328,19 +342,20 @@ mod tests {
     #[test]
     fn what_was_made_once_is_not_made_again() {
         let directory = tempfile::tempdir().unwrap();
+        let opened = || super::directory(directory.path()).unwrap();
         let make = |cache: &CodeCache, source: &str, text: &str| {
             cache.made("a.ts", source, || Ok::<_, ()>(text.to_owned())).unwrap()
         };
         let cache = CodeCache::default();
         assert_eq!(make(&cache, "source", "one"), "one");
-        cache.open(directory.path());
+        cache.open(opened());
         assert_eq!(make(&cache, "source", "two"), "two");
         {
             let mut open = cache.0.borrow_mut();
             let open = open.as_mut().unwrap();
-            write(directory.path(), &encode(&open.new));
+            write(&opened(), &encode(&open.new));
         }
-        cache.open(directory.path());
+        cache.open(opened());
         assert_eq!(make(&cache, "source", "three"), "two");
         assert_eq!(make(&cache, "another", "four"), "four");
     }

@@ -1,5 +1,7 @@
 //! One isolate with one function.
 
+mod loading;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,20 +11,15 @@ use deno_core::url::Url;
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, SourceCodeCacheInfo, v8};
 use deno_error::JsErrorBox;
 use deno_permissions::PermissionsContainer;
-use hikigane_executor::WorkerInit;
 use hikigane_executor::frames::InvokeFrame;
 
 use crate::authorities::Authorities;
-use crate::cage::Cage;
 use crate::code_cache::{CodeCache, Source};
 use crate::extensions::{Answers, UnhandledRejection, extensions, runtime};
 use crate::link::Link;
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
-use crate::rehearsal::Rehearsal;
-use crate::scope::Scope;
 use crate::snapshot::{LAZY_ESM, LAZY_JS, SNAPSHOT};
-use crate::walls::Walls;
 
 /// An isolate, its realm, and the functions of `js/lambda.js` in it.
 pub struct JsEnvironment {
@@ -50,6 +47,15 @@ pub struct Failure {
     pub json: Bytes,
     /// False after an exception that no handler's promise carried: AWS's runtime client exits then.
     pub reusable: bool,
+}
+
+/// What a call gave that came to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// JSON text, or what a streaming handler wrote.
+    pub payload: Bytes,
+    /// Lambda's error JSON for a rejection that nobody handled. AWS's runtime client has sent the answer by then, and exits.
+    pub rejection: Option<Bytes>,
 }
 
 type FindCode = Box<dyn Fn(&Url, &[u16]) -> Result<SourceCodeCacheInfo, JsErrorBox>>;
@@ -148,9 +154,14 @@ impl JsEnvironment {
         state.put(Answers(link.clone()));
     }
 
-    /// Collects all garbage: what is left is what copies of this process share.
+    /// Collects all garbage, but for code: what is left is what copies of this process share.
     pub fn settle(&mut self) {
-        self.runtime.v8_isolate().low_memory_notification();
+        v8::V8::set_flags_from_string("--no-flush-bytecode");
+        let isolate = self.runtime.v8_isolate();
+        isolate.low_memory_notification();
+        // V8 sweeps when it needs room. Who counts the code has it end before: else each copy would, in pages that are its own from then on.
+        isolate.get_heap_code_and_metadata_statistics();
+        v8::V8::set_flags_from_string("--flush-bytecode");
     }
 
     fn enter(
@@ -217,103 +228,6 @@ impl JsEnvironment {
         })
     }
 
-    /// Becomes the environment of one function: limits, files, permissions, code.
-    pub async fn load(
-        &mut self,
-        init: &mut WorkerInit,
-        cage: Option<Cage>,
-        walls: Option<Walls>,
-    ) -> Result<(), Failure> {
-        let closed = |error: &dyn std::fmt::Display| Failure {
-            json: error_json("Runtime.InitError", &error.to_string()),
-            reusable: false,
-        };
-        let limit = init.memory_mb as usize * 1024 * 1024;
-        self.heap_limit.set(limit.max(memory::START));
-        self.buffers.set_limit(limit);
-        // Without it the limits of heap and buffers, and of the process's data, hold one by one.
-        let _ = memory::watch(limit);
-        let changing = Scope::changing(init);
-        let caged = cage.is_some();
-        if let Some(cage) = cage {
-            cage.furnish(init).map_err(|error| closed(&error))?;
-        }
-        if caged || init.write.is_empty() {
-            crate::quota::bound(&init.tmp, u64::from(init.tmp_mb) * 1024 * 1024);
-        }
-        crate::cage::name_directories(init);
-        let init = &*init;
-        let permissions = crate::permissions::of(init).map_err(|message| Failure {
-            json: error_json("Runtime.InvalidPermissions", &message),
-            reusable: false,
-        })?;
-        self.loader.set_scope(init, &changing, permissions.clone());
-        self.runtime
-            .op_state()
-            .borrow_mut()
-            .put::<PermissionsContainer>(permissions);
-
-        if let Some(directory) = &init.code_cache {
-            self.loader.code_cache().open(directory);
-        }
-        // Running a function in a cage that does not close would be worse than not running it.
-        let Walls { rules, filters } = match walls {
-            Some(walls) => walls,
-            None => Walls::prepare().map_err(|error| closed(&error))?,
-        };
-        rules.restrict(init).map_err(|error| closed(&error))?;
-        crate::net::confine(&init.net, init.endpoint);
-        filters.apply(!init.net.is_empty()).map_err(|error| closed(&error))?;
-
-        let json = serde_json::to_string(init).map_err(|error| Failure {
-            json: error_json("Runtime.Unknown", &error.to_string()),
-            reusable: false,
-        })?;
-        let step = self.call(&self.entry.load.clone(), |scope, arguments| {
-            arguments.push(text(scope, json.as_bytes()))
-        });
-        self.finish(step).await.map(drop).map_err(|failure| Failure {
-            reusable: false,
-            ..failure
-        })
-    }
-
-    /// Goes through everything up to the answer of a function, so that copies of this process need not compile it. Must be called inside a
-    /// tokio runtime. Where no temporary file can be written, the code is left out of it.
-    pub async fn rehearse(&mut self) -> Result<(), String> {
-        match Rehearsal::new() {
-            Ok(rehearsal) => self.go_through(&rehearsal.functions()).await,
-            Err(_) => self.practise().await,
-        }
-    }
-
-    /// Does so without code to load: in a copy, to have the pages that every function writes to.
-    pub async fn practise(&mut self) -> Result<(), String> {
-        self.go_through(&Rehearsal::without_code()).await
-    }
-
-    async fn go_through(&mut self, functions: &[WorkerInit]) -> Result<(), String> {
-        let Some(first) = functions.first() else {
-            return Ok(());
-        };
-        let permissions = crate::permissions::of(first)?;
-        self.loader.set_scope(first, &[], permissions.clone());
-        let state = self.runtime.op_state();
-        state.borrow_mut().put::<PermissionsContainer>(permissions);
-        let json = serde_json::to_string(functions).map_err(|error| error.to_string())?;
-        let step = self.call(&self.entry.rehearse.clone(), |scope, arguments| {
-            arguments.push(text(scope, json.as_bytes()))
-        });
-        let result = self.finish(step).await;
-        state
-            .borrow_mut()
-            .put::<PermissionsContainer>(crate::permissions::none());
-        self.loader.clear_scope();
-        std::env::set_current_dir("/").map_err(|error| error.to_string())?;
-        let failed = |failure: Failure| String::from_utf8_lossy(&failure.json).into_owned();
-        result.map(drop).map_err(failed)
-    }
-
     /// Keeps what V8 has compiled since, for the next environment of the function. To be called when no one waits.
     pub fn save_code(&self) {
         self.loader.code_cache().save();
@@ -363,7 +277,7 @@ impl JsEnvironment {
     }
 
     /// The result of a call that is over: JSON text. A handler whose promise is still pending has not ended in order.
-    pub fn end(&mut self, step: Step) -> Result<Bytes, Failure> {
+    pub fn end(&mut self, step: Step) -> Result<Answer, Failure> {
         match step {
             Step::Returned(bytes) => self.answered(Ok(bytes)),
             Step::Threw(json) => self.answered(Err(json)),
@@ -376,7 +290,7 @@ impl JsEnvironment {
     }
 
     /// Drives the event loop until the call is over.
-    pub async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
+    pub async fn finish(&mut self, step: Step) -> Result<Answer, Failure> {
         let Step::Pending(promise) = step else {
             return self.end(step);
         };
@@ -399,7 +313,12 @@ impl JsEnvironment {
             .await;
             match turn {
                 Turn::Settled(step) => return self.end(step),
-                Turn::Rejected => return self.checked(Err(Bytes::new())),
+                Turn::Rejected => {
+                    return Err(Failure {
+                        json: self.take_rejection().unwrap_or_default(),
+                        reusable: false,
+                    });
+                }
                 Turn::Uncaught(error) => {
                     return Err(Failure {
                         json: self.uncaught(error),
@@ -412,9 +331,9 @@ impl JsEnvironment {
         }
     }
 
-    /// An answer counts when what the handler left to be done at once is done, and has not failed. Without this, the next invocation
+    /// An answer counts when what the handler left to be done at once is done, and has thrown nothing. Without this, the next invocation
     /// would be told of the failure.
-    fn answered(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
+    fn answered(&mut self, result: Result<Bytes, Bytes>) -> Result<Answer, Failure> {
         let rest = self.entry.rest.clone();
         let in_order = matches!(self.call(&rest, |_, _| ()), Step::Returned(thrown) if thrown.as_ref() == b"false");
         if !in_order {
@@ -427,18 +346,20 @@ impl JsEnvironment {
                 });
             }
         }
-        self.checked(result)
+        let rejection = self.take_rejection();
+        match result {
+            Ok(payload) => Ok(Answer { payload, rejection }),
+            Err(json) => Err(Failure {
+                json,
+                reusable: rejection.is_none(),
+            }),
+        }
     }
 
-    /// A result stands only if nothing was rejected unnoticed meanwhile.
-    fn checked(&mut self, result: Result<Bytes, Bytes>) -> Result<Bytes, Failure> {
-        if let Some(UnhandledRejection(json)) = self.runtime.op_state().borrow_mut().try_take::<UnhandledRejection>() {
-            return Err(Failure {
-                json: json.into(),
-                reusable: false,
-            });
-        }
-        result.map_err(|json| Failure { json, reusable: true })
+    /// Lambda's error JSON for a rejection that nobody has handled, if there was one.
+    fn take_rejection(&mut self) -> Option<Bytes> {
+        let rejection = self.runtime.op_state().borrow_mut().try_take::<UnhandledRejection>();
+        rejection.map(|UnhandledRejection(json)| json.into())
     }
 
     /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.

@@ -2,11 +2,13 @@
 //! worker starts from it, so both compile this file; order and operations must be the same on both sides.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 
 use deno_core::futures::future::LocalBoxFuture;
 use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
 use deno_error::JsErrorBox;
+use deno_permissions::{OpenAccessKind, PermissionsContainer};
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 
 use crate::files::Files;
@@ -23,6 +25,14 @@ pub fn extensions() -> Vec<Extension> {
             _ => {}
         }
     }
+    let mut fs = deno_fs::deno_fs::lazy_init();
+    for op in fs.ops.to_mut() {
+        match op.name {
+            "op_fs_symlink_sync" => *op = op.with_implementation_from(&op_link_sync()),
+            "op_fs_symlink_async" => *op = op.with_implementation_from(&op_link()),
+            _ => {}
+        }
+    }
     vec![
         deno_telemetry::deno_telemetry::lazy_init(),
         deno_webidl::deno_webidl::lazy_init(),
@@ -34,7 +44,7 @@ pub fn extensions() -> Vec<Extension> {
         deno_tls::deno_tls::lazy_init(),
         deno_http::deno_http::lazy_init(),
         deno_io::deno_io::lazy_init(),
-        deno_fs::deno_fs::lazy_init(),
+        fs,
         deno_os::deno_os::lazy_init(),
         deno_process::deno_process::lazy_init(),
         deno_node_crypto::deno_node_crypto::lazy_init(),
@@ -48,6 +58,7 @@ extension!(
     runtime,
     deps = [deno_webidl, deno_web, deno_fetch, deno_websocket, deno_crypto, deno_node, deno_net, deno_http, deno_io, deno_fs],
     ops = [
+        op_kind_of_file,
         op_print_line,
         op_print_bytes,
         op_answer_streams,
@@ -79,8 +90,8 @@ extension!(
     ],
     esm_entry_point = "ext:runtime/main.js",
     esm = [
-        dir "js", "namespace.js", "98_global_scope_shared.js", "environment.js", "foreign.js", "log.js", "report.js", "handler.js",
-        "navigator.js", "streaming.js", "lambda.js", "main.js",
+        dir "js", "namespace.js", "98_global_scope_shared.js", "environment.js", "foreign.js", "log.js", "report.js", "require.js",
+        "handler.js", "navigator.js", "streaming.js", "lambda.js", "main.js",
     ],
     lazy_loaded_js = [dir "js", "errors.js"],
     customizer = |extension: &mut Extension| {
@@ -90,6 +101,11 @@ extension!(
         ));
     }
 );
+
+/// Makes a symbolic link: what it says, and where it is to lie.
+pub struct Links(pub Rc<MakeLink>);
+
+type MakeLink = dyn Fn(&str, &Path) -> std::io::Result<()>;
 
 /// Takes what a function prints.
 pub struct Printer(pub Rc<dyn Fn(&str)>);
@@ -111,6 +127,20 @@ pub struct Answers(pub Rc<dyn Outlet>);
 
 /// Lambda's error JSON for a promise rejection that nobody handled.
 pub struct UnhandledRejection(pub String);
+
+/// What is at a path that the function may read: 1 for a file, 2 for a directory, 0 for anything else and for nothing. To look for a handler by
+/// exceptions would take a tenth of a first invocation.
+#[op2(fast)]
+fn op_kind_of_file(state: &OpState, #[string] path: &str) -> u8 {
+    let path = Path::new(path);
+    let permissions = state.borrow::<PermissionsContainer>();
+    let allowed = permissions.check_open(path.into(), OpenAccessKind::ReadNoFollow, Some("handler"));
+    match allowed.ok().and_then(|_| path.metadata().ok()) {
+        Some(found) if found.is_file() => 1,
+        Some(found) if found.is_dir() => 2,
+        _ => 0,
+    }
+}
 
 #[op2(fast)]
 fn op_print_line(state: &mut OpState, #[string] text: &str) {
@@ -206,6 +236,30 @@ fn op_sandbox_user(#[smi] _uid: u32) -> UserInfo {
         homedir: home(),
         shell: Some("/sbin/nologin".to_owned()),
     }
+}
+
+#[op2(nofast)]
+fn op_link_sync(state: &OpState, #[string] target: &str, #[string] link: &str) -> Result<(), JsErrorBox> {
+    link_to(state, target, link)
+}
+
+#[op2]
+async fn op_link(
+    state: Rc<RefCell<OpState>>,
+    #[string] target: String,
+    #[string] link: String,
+) -> Result<(), JsErrorBox> {
+    link_to(&state.borrow(), &target, &link)
+}
+
+/// Where links may lie is known, or they may lie nowhere.
+fn link_to(state: &OpState, target: &str, link: &str) -> Result<(), JsErrorBox> {
+    let path = std::path::absolute(link).map_err(JsErrorBox::from_err)?;
+    let made = match state.try_borrow::<Links>() {
+        Some(Links(make)) => make(target, &path),
+        None => Err(std::io::ErrorKind::PermissionDenied.into()),
+    };
+    made.map_err(JsErrorBox::from_err)
 }
 
 /// One bit of color depth: a log is no terminal.

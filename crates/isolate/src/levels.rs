@@ -61,8 +61,8 @@ pub fn probe() -> Levels {
         Ok(LandlockStatus::NotImplemented) => Err("not in this kernel".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    let seccomp = crate::seccomp::Filters::compile()
-        .and_then(|filters| filters.apply(false))
+    let seccomp = crate::seccomp::enclose()
+        .and_then(|()| crate::seccomp::Door::compile()?.close(false))
         .map(|()| "only listed system calls".to_owned())
         .map_err(|error| error.to_string());
     Levels {

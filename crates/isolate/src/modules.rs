@@ -41,11 +41,14 @@ use node_resolver::{
 use crate::code_cache::{CodeCache, Source};
 use crate::extensions::strip_types;
 use crate::files::Files;
+use crate::import_errors::{ImportErrors, Refused, throwing};
 use crate::require::{RequireLoader, Tracker};
 use crate::scope::Scope;
 use crate::source_maps;
 
-type Resolver = Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<Files>, Files>>;
+/// Finds modules.
+pub type Resolver =
+    Arc<NodeResolver<DenoInNpmPackageChecker, DenoIsBuiltInNodeModuleChecker, NpmResolver<Files>, Files>>;
 
 /// The services that `deno_node` resolves `require()` with.
 pub type NodeServices = NodeExtInitServices<DenoInNpmPackageChecker, NpmResolver<Files>, Files>;
@@ -65,21 +68,30 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
         sys: cached.clone(),
         pkg_json_resolver: packages.clone(),
     }));
-    let resolver: Resolver = Arc::new(NodeResolver::new(
-        checker.clone(),
-        DenoIsBuiltInNodeModuleChecker,
-        npm.clone(),
-        packages.clone(),
-        cached,
-        NodeResolverOptions {
-            conditions: NodeConditionOptions {
-                // Node.js's own conditions; Deno's default would add `deno`.
-                import_conditions_override: Some(vec!["node".into(), "import".into(), "module-sync".into()]),
+    // Node.js's own conditions; Deno's defaults would add `deno`, and `module-sync` always.
+    let with_conditions = |import: &[&'static str], require: &[&'static str]| -> Resolver {
+        let conditions = |names: &[&'static str]| Some(names.iter().map(|&name| name.into()).collect());
+        Arc::new(NodeResolver::new(
+            checker.clone(),
+            DenoIsBuiltInNodeModuleChecker,
+            npm.clone(),
+            packages.clone(),
+            cached.clone(),
+            NodeResolverOptions {
+                conditions: NodeConditionOptions {
+                    import_conditions_override: conditions(import),
+                    require_conditions_override: conditions(require),
+                    ..Default::default()
+                },
                 ..Default::default()
             },
-            ..Default::default()
-        },
-    ));
+        ))
+    };
+    let resolvers = Resolvers {
+        plain: with_conditions(&["node", "import"], &["node", "require"]),
+        sync: with_conditions(&["node", "import", "module-sync"], &["node", "require", "module-sync"]),
+    };
+    let resolver = &resolvers.plain;
     let tracker: Tracker = Arc::new(CjsTracker::new(
         checker.clone(),
         packages.clone(),
@@ -113,30 +125,50 @@ pub fn make() -> (Rc<Loader>, NodeServices) {
     };
     (
         Rc::new(Loader {
-            resolver,
+            resolver: RefCell::new(resolver.clone()),
+            resolvers,
             loader: Rc::new(loader),
             files,
             scope,
             code_cache: Rc::default(),
+            import_errors: ImportErrors::default(),
         }),
         services,
     )
 }
 
+/// By Node.js's rules without and with `require()` of ES modules, which has a condition of its own (Node.js documentation, "Conditional exports").
+struct Resolvers {
+    plain: Resolver,
+    sync: Resolver,
+}
+
 /// Loads ES modules, and CommonJS that an ES module imports.
 pub struct Loader {
-    resolver: Resolver,
+    resolvers: Resolvers,
+    resolver: RefCell<Resolver>,
     loader: Rc<DenoNpmModuleLoader<Files>>,
     files: Files,
     scope: Rc<RefCell<Scope>>,
     code_cache: Rc<CodeCache>,
+    import_errors: ImportErrors,
 }
+
+type Loading = Pin<Box<dyn Future<Output = Result<ModuleSource, JsErrorBox>>>>;
 
 impl Loader {
     /// Sets where the code lies, what in it may change ([`Scope::changing`]), and what may be read.
     pub fn set_scope(&self, init: &WorkerInit, changing: &[PathBuf], permissions: PermissionsContainer) {
         self.scope
             .replace(Scope::of(self.files.clone(), init, changing, permissions));
+    }
+
+    /// Chooses the rules of a function's Node.js, and gives what `require()` resolves with.
+    pub fn set_rules(&self, init: &WorkerInit) -> Resolver {
+        let Resolvers { plain, sync } = &self.resolvers;
+        let chosen = if init.require_modules { sync } else { plain };
+        self.resolver.replace(chosen.clone());
+        chosen.clone()
     }
 
     /// Forgets the function and what was found of it.
@@ -152,7 +184,7 @@ impl Loader {
     fn find(&self, specifier: &str, referrer: &Url) -> Result<Url, JsErrorBox> {
         let resolve = |referrer: &Url| {
             let (mode, kind) = (ResolutionMode::Import, NodeResolutionKind::Execution);
-            self.resolver.resolve(specifier, referrer, mode, kind)
+            self.resolver.borrow().resolve(specifier, referrer, mode, kind)
         };
         let found = match resolve(referrer) {
             Err(error) if is_absent(&error) => {
@@ -183,50 +215,35 @@ impl Loader {
             .map_err(JsErrorBox::from_err)
     }
 
-    /// What V8 compiled of the function's modules.
-    pub fn code_cache(&self) -> &Rc<CodeCache> {
-        &self.code_cache
-    }
-
-    fn may_read(&self, path: &Path) -> bool {
-        self.scope.borrow().check(path, "source map").is_ok()
-    }
-}
-
-impl ModuleLoader for Loader {
-    fn resolve(&self, specifier: &str, referrer: &str, _kind: ResolutionKind) -> Result<ModuleSpecifier, JsErrorBox> {
-        // The runtime's own import() of a handler names a file: URL.
-        let referrer = match Url::parse(referrer) {
-            Ok(url) if url.scheme() == "file" => url,
-            _ => return Url::parse(specifier).map_err(|error| JsErrorBox::type_error(format!("{specifier}: {error}"))),
-        };
-        let url = self.find(specifier, &referrer)?;
+    /// What [`Self::find`] finds, if it may be imported.
+    fn find_inside(&self, specifier: &str, referrer: &Url) -> Result<Url, JsErrorBox> {
+        let url = self.find(specifier, referrer)?;
         match url.scheme() {
             "node" => Ok(url),
             // The walk up through the `node_modules` of all parents must not find what lies outside.
             "file" if self.scope.borrow().check(&file(&url)?, "import").is_err() => {
-                Err(cannot_find(specifier, &referrer))
+                Err(cannot_find(specifier, referrer))
             }
             "file" => Ok(url),
-            scheme => Err(JsErrorBox::new(
-                "TypeError",
-                format!("only file: and node: modules can be imported in a function, not {scheme}: ({url})"),
-            )),
+            scheme => Err(JsErrorBox::from_err(Refused {
+                code: "ERR_UNSUPPORTED_ESM_URL_SCHEME",
+                message: format!("only file: and node: modules can be imported in a function, not {scheme}: ({url})"),
+            })),
         }
     }
 
-    fn load(
+    /// Reads a module's source.
+    fn read(
         &self,
-        specifier: &ModuleSpecifier,
+        specifier: ModuleSpecifier,
         referrer: Option<&ModuleLoadReferrer>,
         options: ModuleLoadOptions,
-    ) -> ModuleLoadResponse {
-        let specifier = specifier.clone();
+    ) -> Loading {
         let referrer = referrer.map(|referrer| referrer.specifier.clone());
         let loader = self.loader.clone();
         let scope = self.scope.clone();
         let code_cache = self.code_cache.clone();
-        ModuleLoadResponse::Async(Box::pin(async move {
+        Box::pin(async move {
             let path = file(&specifier)?;
             scope.borrow().check(&path, "import").map_err(JsErrorBox::from_err)?;
             let media_type = MediaType::from_specifier(&specifier);
@@ -253,8 +270,10 @@ impl ModuleLoader for Loader {
                 RequestedModuleType::Text => ModuleType::Text,
                 RequestedModuleType::Bytes => ModuleType::Bytes,
                 RequestedModuleType::None if media_type == MediaType::Json => {
-                    let message = format!("Module \"{specifier}\" needs an import attribute of \"type: json\"");
-                    return Err(JsErrorBox::type_error(message));
+                    return Err(JsErrorBox::from_err(Refused {
+                        code: "ERR_IMPORT_ATTRIBUTE_MISSING",
+                        message: format!("Module \"{specifier}\" needs an import attribute of \"type: json\""),
+                    }));
                 }
                 _ if media_type == MediaType::Json => ModuleType::Json,
                 _ if media_type == MediaType::Wasm => ModuleType::Wasm,
@@ -283,7 +302,60 @@ impl ModuleLoader for Loader {
                 _ => None,
             };
             Ok(ModuleSource::new(module_type, code, &specifier, cached))
+        })
+    }
+
+    /// What V8 compiled of the function's modules.
+    pub fn code_cache(&self) -> &Rc<CodeCache> {
+        &self.code_cache
+    }
+
+    fn may_read(&self, path: &Path) -> bool {
+        self.scope.borrow().check(path, "source map").is_ok()
+    }
+}
+
+impl ModuleLoader for Loader {
+    fn resolve(&self, specifier: &str, referrer: &str, kind: ResolutionKind) -> Result<ModuleSpecifier, JsErrorBox> {
+        // The runtime's own import() of a handler names a file: URL.
+        let referrer = match Url::parse(referrer) {
+            Ok(url) if url.scheme() == "file" => url,
+            _ => return Url::parse(specifier).map_err(|error| JsErrorBox::type_error(format!("{specifier}: {error}"))),
+        };
+        match self.find_inside(specifier, &referrer) {
+            // Told when it is loaded: then it is known whether `import()` names it, or a module that is imported so.
+            Err(error) if kind == ResolutionKind::DynamicImport => {
+                self.import_errors.stand_in(specifier, &referrer, error)
+            }
+            found => found,
+        }
+    }
+
+    fn load(
+        &self,
+        specifier: &ModuleSpecifier,
+        referrer: Option<&ModuleLoadReferrer>,
+        options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
+        let specifier = specifier.clone();
+        // What `import()` names has none; what such a module imports has.
+        let named = options.is_dynamic_import && referrer.is_none();
+        let loaded: Loading = match self.import_errors.of(&specifier) {
+            Some(error) => Box::pin(std::future::ready(Err(error))),
+            None => self.read(specifier.clone(), referrer, options),
+        };
+        ModuleLoadResponse::Async(Box::pin(async move {
+            let error = match loaded.await {
+                Err(error) if named => error,
+                loaded => return loaded,
+            };
+            let source = ModuleSourceCode::String(throwing(&error).into());
+            Ok(ModuleSource::new(ModuleType::JavaScript, source, &specifier, None))
         }))
+    }
+
+    fn import_meta_resolve(&self, specifier: &str, referrer: &str) -> Result<ModuleSpecifier, JsErrorBox> {
+        self.resolve(specifier, referrer, ResolutionKind::Import)
     }
 
     /// Of one of Deno's scripts, which are in the binary.
@@ -349,7 +421,10 @@ fn cannot_find(specifier: &str, referrer: &Url) -> JsErrorBox {
     let from = referrer
         .to_file_path()
         .map_or_else(|()| referrer.to_string(), |path| path.display().to_string());
-    JsErrorBox::type_error(format!("Cannot find {what} '{specifier}' imported from {from}"))
+    JsErrorBox::from_err(Refused {
+        code: "ERR_MODULE_NOT_FOUND",
+        message: format!("Cannot find {what} '{specifier}' imported from {from}"),
+    })
 }
 
 fn file(url: &Url) -> Result<PathBuf, JsErrorBox> {

@@ -15,7 +15,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
-use hikigane_model::FUNCTIONS_LOOPBACK;
+use hikigane_model::{AddressBlock, FUNCTIONS_LOOPBACK};
 
 /// What this process may connect to; unset in a process that is no worker with a function.
 static POLICY: OnceLock<Policy> = OnceLock::new();
@@ -83,21 +83,22 @@ impl Policy {
 }
 
 impl Rule {
-    /// `*`, `host`, `host:port`, `[v6]:port`, `10.0.0.0/8:port` (checked when the manifest was read).
+    /// `*`, `host`, `host:port`, `[v6]:port` or a block (checked when the manifest was read).
     fn read(item: &str) -> Self {
+        if let Some(AddressBlock { first, length, port }) = AddressBlock::parse(item) {
+            let what = What::Block(first, length);
+            return Self { what, port };
+        }
         let (host, port) = match item.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
             _ => (item, None),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let block = host
-            .split_once('/')
-            .map_or((host, None), |(first, length)| (first, length.parse().ok()));
-        let what = match (host, block.0.parse::<IpAddr>()) {
+        let what = match (host, host.parse::<IpAddr>()) {
             ("*", _) => What::Everything,
-            (_, Ok(first)) => {
-                let first = plain(first);
-                What::Block(first, block.1.unwrap_or(if first.is_ipv4() { 32 } else { 128 }))
+            (_, Ok(address)) => {
+                let address = plain(address);
+                What::Block(address, if address.is_ipv4() { 32 } else { 128 })
             }
             (name, Err(_)) if name.trim_end_matches('.').eq_ignore_ascii_case("localhost") => What::Loopback,
             _ => What::Name,
@@ -467,6 +468,14 @@ mod tests {
             ("0.0.0.0/0", "169.254.169.254:80", Decision::Refused),
             ("0.0.0.0/0", "[::1]:80", Decision::Refused),
             ("[::1]:80", "[::1]:80", Decision::Open),
+            ("fd00::/8", "[fd12::1]:80", Decision::Open),
+            ("[fd00::]/8:5432", "[fd12::1]:5432", Decision::Open),
+            ("[fd00::]/8:5432", "[fd12::1]:80", Decision::Refused),
+            ("fd00::/8", "[fe80::1]:80", Decision::Refused),
+            ("fd00::/8", "[fd00:ec2::254]:80", Decision::Refused),
+            ("::/0", "[2606:4700::1111]:80", Decision::Open),
+            ("::/0", "127.0.0.1:80", Decision::Refused),
+            ("::/0", "[::ffff:10.0.0.1]:80", Decision::Refused),
             ("[::1]", "127.0.0.1:80", Decision::Refused),
             ("[fd00:ec2::254]", "[fd00:ec2::254]:80", Decision::Refused),
             ("169.254.169.254", "169.254.169.254:80", Decision::Refused),

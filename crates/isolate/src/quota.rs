@@ -212,3 +212,17 @@ pub unsafe extern "C" fn mkdir(path: *const libc::c_char, mode: libc::mode_t) ->
     // SAFETY: the caller's promise is passed on.
     unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path, mode) as i32 }
 }
+
+/// `symlinkat(2)`: a link that is long takes a block.
+///
+/// # Safety
+///
+/// As the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn symlinkat(target: *const libc::c_char, directory: i32, name: *const libc::c_char) -> i32 {
+    if QUOTA.get().is_some_and(|quota| !quota.take(4096)) {
+        return full() as i32;
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { libc::syscall(libc::SYS_symlinkat, target, directory, name) as i32 }
+}

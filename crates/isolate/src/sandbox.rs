@@ -3,6 +3,7 @@
 //! Deno's permissions look at paths as they are written; a symbolic link inside an allowed directory leads out of it. Landlock looks at the
 //! files themselves.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use hikigane_executor::WorkerInit;
@@ -31,7 +32,8 @@ impl Rules {
 
     /// Restricts this thread, and those it starts from now on, to the function's files. A kernel without Landlock restricts nothing; Deno's
     /// permissions hold there as everywhere.
-    pub fn restrict(mut self, init: &WorkerInit) -> Result<(), RulesetError> {
+    /// `code_cache` is for the thread that writes it: it has no name, or none that the function may use.
+    pub fn restrict(mut self, init: &WorkerInit, code_cache: Option<&OwnedFd>) -> Result<(), RulesetError> {
         let readable = [init.root.as_path()]
             .into_iter()
             .chain(init.layers.as_deref())
@@ -40,9 +42,12 @@ impl Rules {
             self = self.open(path, AccessFs::from_read(ABI_USED))?;
         }
         let writable = init.write.iter().map(|path| path.as_path()).chain([init.tmp.as_path()]);
-        // The last one is for the thread that writes it; no permission names it, so that user code cannot.
-        for path in writable.chain(init.code_cache.as_deref()) {
+        for path in writable {
             self = self.open(path, AccessFs::from_all(ABI_USED))?;
+        }
+        if let Some(directory) = code_cache {
+            let rule = PathBeneath::new(directory, AccessFs::from_all(ABI_USED));
+            self = self.0.add_rule(rule).map(Self)?;
         }
         self.0.restrict_self().map(drop)
     }

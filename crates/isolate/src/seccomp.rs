@@ -1,7 +1,10 @@
-//! The system calls that a worker may make once user code is loaded; any other is answered with "operation not permitted".
+//! The system calls that a worker may make; any other is answered with "operation not permitted".
 //!
-//! What is listed is what V8, the C library, tokio and Deno's operations need for files, memory, time and, when the function has a network,
-//! sockets. So there is no new process, no program, no look into another process, no mount, no key ring, no BPF, no io_uring.
+//! What is left once user code is loaded is what V8, the C library, tokio and Deno's operations need for files, memory, time and, when the function
+//! has a network, sockets. So there is no new process, no program, no look into another process, no mount, no key ring, no BPF, no io_uring.
+//!
+//! There are two filters, and the kernel asks both. The long list closes around the zygote, once, and every worker inherits it ([`enclose`]): the
+//! kernel takes half a millisecond to translate it. The short one ([`Door`]) takes away from a worker what it needed to get ready.
 
 use std::collections::BTreeMap;
 
@@ -194,7 +197,7 @@ const OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
-/// Calls for new connections.
+/// Calls for new connections: of functions with a network only.
 const NETWORK: &[i64] = &[
     libc::SYS_connect,
     libc::SYS_bind,
@@ -205,87 +208,90 @@ const NETWORK: &[i64] = &[
     libc::SYS_recvmmsg,
 ];
 
-/// Calls that must look as if the kernel did not have them.
+/// Calls that make a worker and its cage: of the zygote, and of workers whose function is not loaded yet.
+const MAKING: &[i64] = &[
+    libc::SYS_setpgid,
+    libc::SYS_unshare,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_pivot_root,
+    libc::SYS_capset,
+    libc::SYS_setitimer,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_seccomp,
+];
+
+/// Calls that must look as if the kernel did not have them: the C library makes threads in the older way then, whose flags can be looked at,
+/// and Rust's copies files by reading and writing, which `quota` counts.
 const MISSING: [i64; 3] = [libc::SYS_clone3, libc::SYS_copy_file_range, libc::SYS_sendfile];
 
-/// The filters of this process, with and without a network, compiled before it is known which it takes.
-pub struct Filters {
-    open: (BpfProgram, BpfProgram),
-    closed: (BpfProgram, BpfProgram),
+/// Restricts this process, which must have one thread, and all that are made from it, to what a worker needs in its whole life.
+pub fn enclose() -> Result<(), Error> {
+    let listed = ALWAYS.iter().chain(OLD).chain(NETWORK).chain(MAKING).chain(&MISSING);
+    let rules = listed
+        .chain(&[libc::SYS_socket, libc::SYS_clone, libc::SYS_tgkill])
+        .map(|&call| (call, Vec::new()))
+        .collect();
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    seccompiler::apply_filter(&program(rules, SeccompAction::Allow, refused)?)?;
+    let missing = MISSING.into_iter().map(|call| (call, Vec::new())).collect();
+    let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
+    seccompiler::apply_filter(&program(missing, unknown, SeccompAction::Allow)?)
 }
 
-impl Filters {
-    /// Compiles them.
+/// The filters that close behind a worker, with and without a network, compiled before it is known which one does.
+pub struct Door {
+    network: BpfProgram,
+    no_network: BpfProgram,
+}
+
+impl Door {
+    /// Compiles them for this process.
     pub fn compile() -> Result<Self, Error> {
         Ok(Self {
-            open: programs(true)?,
-            closed: programs(false)?,
+            network: closing(true)?,
+            no_network: closing(false)?,
         })
     }
 
     /// Restricts all threads of this process for good.
-    pub fn apply(&self, network: bool) -> Result<(), Error> {
-        let (allowed, missing) = if network { &self.open } else { &self.closed };
-        seccompiler::apply_filter_all_threads(missing)?;
-        seccompiler::apply_filter_all_threads(allowed)
+    pub fn close(&self, network: bool) -> Result<(), Error> {
+        seccompiler::apply_filter_all_threads(if network { &self.network } else { &self.no_network })
     }
 }
 
-/// The list, and a second program for calls that must look as if the kernel did not have them: the C library makes threads in the
-/// older way then, whose flags can be looked at, and Rust's copies files by reading and writing, which `quota` counts.
-fn programs(network: bool) -> Result<(BpfProgram, BpfProgram), Error> {
-    let mut rules: BTreeMap<i64, Vec<Rule>> = ALWAYS.iter().chain(OLD).map(|&call| (call, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, vec![threads_only()?]);
-    rules.insert(libc::SYS_tgkill, vec![this_process_only()?]);
-    rules.insert(libc::SYS_rt_sigaction, vec![not_of_the_memory_guard()?]);
-    // What the program below answers must not be answered here.
-    for call in MISSING {
-        rules.insert(call, Vec::new());
-    }
-    if network {
-        rules.extend(NETWORK.iter().map(|&call| (call, Vec::new())));
-        let families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-        let families: Result<_, Error> = families.into_iter().map(family).collect();
-        rules.insert(libc::SYS_socket, families?);
-    }
+/// What a worker may not do any more. [`enclose`] has refused all that neither of them names.
+fn closing(network: bool) -> Result<BpfProgram, Error> {
+    let refused = MAKING.iter().chain(if network { &[] } else { NETWORK });
+    let mut rules: BTreeMap<i64, Vec<Rule>> = refused.map(|&call| (call, Vec::new())).collect();
+    let threads = Condition::new(0, Width::Qword, Is::MaskedEq(libc::CLONE_THREAD as u64), 0)?;
+    rules.insert(libc::SYS_clone, vec![Rule::new(vec![threads])?]);
+    let others = Condition::new(0, Width::Dword, Is::Ne, u64::from(std::process::id()))?;
+    rules.insert(libc::SYS_tgkill, vec![Rule::new(vec![others])?]);
+    // A function that took this signal over would not be looked at any more (`memory::watch`).
+    let memory_guard = Condition::new(0, Width::Dword, Is::Eq, libc::SIGPROF as u64)?;
+    rules.insert(libc::SYS_rt_sigaction, vec![Rule::new(vec![memory_guard])?]);
+    let other_families = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]
+        .map(|family| Condition::new(0, Width::Dword, Is::Ne, family as u64));
+    let socket = match network {
+        true => vec![Rule::new(other_families.into_iter().collect::<Result<_, _>>()?)?],
+        false => Vec::new(),
+    };
+    rules.insert(libc::SYS_socket, socket);
+    program(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
+}
+
+/// A program that answers the calls that match with one action, and all others with another.
+fn program(
+    rules: BTreeMap<i64, Vec<Rule>>,
+    matching: SeccompAction,
+    others: SeccompAction,
+) -> Result<BpfProgram, Error> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
-    let refused = SeccompAction::Errno(libc::EPERM as u32);
-    let allowed = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)?;
-    let missing = SeccompFilter::new(
-        MISSING.into_iter().map(|call| (call, Vec::new())).collect(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS as u32),
-        architecture,
-    )?;
-    Ok((allowed.try_into()?, missing.try_into()?))
-}
-
-fn threads_only() -> Result<Rule, Error> {
-    let flag = libc::CLONE_THREAD as u64;
-    Ok(Rule::new(vec![Condition::new(
-        0,
-        Width::Qword,
-        Is::MaskedEq(flag),
-        flag,
-    )?])?)
-}
-
-/// A function that took this signal over would not be looked at any more (`memory::watch`).
-fn not_of_the_memory_guard() -> Result<Rule, Error> {
-    let signal = libc::SIGPROF as u64;
-    Ok(Rule::new(vec![Condition::new(0, Width::Dword, Is::Ne, signal)?])?)
-}
-
-fn this_process_only() -> Result<Rule, Error> {
-    let process = u64::from(std::process::id());
-    Ok(Rule::new(vec![Condition::new(0, Width::Dword, Is::Eq, process)?])?)
-}
-
-fn family(family: i32) -> Result<Rule, Error> {
-    Ok(Rule::new(vec![Condition::new(
-        0,
-        Width::Dword,
-        Is::Eq,
-        family as u64,
-    )?])?)
+    Ok(SeccompFilter::new(rules, others, matching, architecture)?.try_into()?)
 }

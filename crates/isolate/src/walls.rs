@@ -1,12 +1,12 @@
 //! What closes around a function when it is known, made before.
 
 use crate::sandbox::Rules;
-use crate::seccomp::Filters;
+use crate::seccomp::Door;
 
-/// Landlock's rules and seccomp's filters.
+/// Landlock's rules and seccomp's door.
 pub struct Walls {
     pub rules: Rules,
-    pub filters: Filters,
+    pub door: Door,
 }
 
 impl Walls {
@@ -14,7 +14,7 @@ impl Walls {
     pub fn prepare() -> Result<Self, String> {
         Ok(Self {
             rules: Rules::prepare().map_err(|error| error.to_string())?,
-            filters: Filters::compile().map_err(|error| error.to_string())?,
+            door: Door::compile().map_err(|error| error.to_string())?,
         })
     }
 }

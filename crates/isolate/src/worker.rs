@@ -9,7 +9,7 @@ use hikigane_executor::frames::{FromWorker, Ran, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
 
 use crate::cage::Cage;
-use crate::environment::{Failure, JsEnvironment};
+use crate::environment::{Answer, Failure, JsEnvironment};
 use crate::link::Link;
 use crate::memory;
 use crate::walls::Walls;
@@ -97,8 +97,11 @@ pub fn live(
                     max_rss_kib: max_rss_kib(),
                 };
                 match result {
-                    Ok(payload) => {
+                    Ok(Answer { payload, rejection }) => {
                         link.send(&FromWorker::Returned { run, payload })?;
+                        if rejection.is_some() {
+                            return Ok(());
+                        }
                         environment.save_code();
                     }
                     Err(Failure { json: error, reusable }) => {

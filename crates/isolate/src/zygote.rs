@@ -12,12 +12,11 @@
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use deno_core::{JsRuntime, v8};
 use hikigane_executor::Tickets;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::Pid;
 
 use crate::cage::Cage;
 use crate::environment::JsEnvironment;
@@ -42,7 +41,8 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
     let mut environment = JsEnvironment::new(platform)?;
     rehearse(&mut environment)?;
     environment.settle();
-    let pages = keep_memory_on_fork().map_err(|error| text("memory cannot be kept for copies", &error))?;
+    keep_memory_on_fork().map_err(|error| text("memory cannot be kept for copies", &error))?;
+    crate::seccomp::enclose().map_err(|error| text("system calls cannot be restricted", &error))?;
     loop {
         let Some(Order {
             socket,
@@ -52,18 +52,16 @@ pub fn zygote_main(sandbox_required: bool) -> Result<(), String> {
         else {
             return Ok(());
         };
-        if let Fork::Worker { between } = fork()? {
+        if fork()? == Fork::Worker {
             drop(orders);
-            let adopted = adopt(between, server);
-            if leisure {
-                pages.map();
-            }
+            let _ = rustix::thread::set_name(c"hikigane-worker");
+            let _ = rustix::process::setpgid(None, None);
             let socket = std::os::unix::net::UnixStream::from(socket);
-            if !adopted || worker::announce(&socket).is_err() {
+            if rustix::process::getppid() != server || worker::announce(&socket).is_err() {
                 // The server ended while this was made. It says why itself.
                 return Ok(());
             }
-            // While the process has one thread: no other can enter. A change of credentials would undo `die_with`.
+            // While the process has one thread: no other can enter. New credentials would undo `die_with`.
             let cage = match Cage::enter() {
                 Err(refusal) if sandbox_required => return Err(refusal),
                 entered => entered.ok(),
@@ -87,73 +85,26 @@ fn rehearse(environment: &mut JsEnvironment) -> Result<(), String> {
     let rehearsed = tokio.block_on(environment.rehearse());
     drop(tokio);
     rehearsed.map_err(|error| format!("the rehearsal failed: {error}"))?;
-    match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
-        Ok(1) => Ok(()),
-        Ok(threads) => Err(format!("{threads} threads are left after the rehearsal")),
-        Err(error) => Err(format!("threads cannot be counted: {error}")),
-    }
-}
-
-/// The pages of files that this process has used: its program most of all. The kernel does not copy which of them are mapped, so a copy would
-/// be interrupted for each that it touches, hundreds of times before its function is loaded.
-struct FilePages(Vec<(usize, usize)>);
-
-const PAGE: usize = 4096;
-
-impl FilePages {
-    /// Maps them in a copy, all at once. A kernel that does not know how (before 5.14) leaves it to the interruptions.
-    fn map(&self) {
-        for &(start, length) in &self.0 {
-            // SAFETY: reads pages that are mapped; nothing changes.
-            unsafe {
-                libc::madvise(start as *mut libc::c_void, length, libc::MADV_POPULATE_READ);
-            }
-        }
-    }
+    crate::cage::only_thread("/proc")
 }
 
 /// Undoes what V8 does to all of its memory: it asks the kernel to leave it out of copies of the process (`MADV_DONTFORK`), since its
-/// usual embedders fork only to run another program. Finds the pages of files that are in use, too.
-fn keep_memory_on_fork() -> std::io::Result<FilePages> {
-    let mut used = Vec::new();
-    // A kernel without this file leaves it to the interruptions.
-    let pages = std::fs::File::open("/proc/self/pagemap").ok();
+/// usual embedders fork only to run another program.
+fn keep_memory_on_fork() -> std::io::Result<()> {
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        let mut fields = line.split_ascii_whitespace();
+        let range = line
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|range| range.split_once('-'));
         let address = |text: &str| usize::from_str_radix(text, 16).ok();
-        let range = fields.next().and_then(|range| range.split_once('-'));
-        let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) else {
-            continue;
-        };
-        // SAFETY: the advice changes what a copy gets, nothing in this process. What the kernel maps for itself refuses it.
-        unsafe {
-            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
-        }
-        if let Some(pages) = &pages
-            && fields.nth(4).is_some_and(|path| path.starts_with('/'))
-        {
-            find_used(pages, start, end, &mut used);
+        if let Some((Some(start), Some(end))) = range.map(|(start, end)| (address(start), address(end))) {
+            // SAFETY: the advice changes what a copy gets, nothing in this process. What the kernel maps for itself refuses it.
+            unsafe {
+                libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DOFORK);
+            }
         }
     }
-    Ok(FilePages(used))
-}
-
-/// Appends the runs of pages between two addresses that are mapped (`/proc/PID/pagemap`: eight bytes a page, the highest bit says so).
-fn find_used(pages: &std::fs::File, start: usize, end: usize, used: &mut Vec<(usize, usize)>) {
-    let mut entries = vec![0u8; (end - start) / PAGE * 8];
-    if pages.read_exact_at(&mut entries, (start / PAGE * 8) as u64).is_err() {
-        return;
-    }
-    for (number, entry) in entries.chunks_exact(8).enumerate() {
-        if entry[7] & 0x80 == 0 {
-            continue;
-        }
-        let page = start + number * PAGE;
-        match used.last_mut() {
-            Some((start, length)) if *start + *length == page => *length += PAGE,
-            _ => used.push((page, PAGE)),
-        }
-    }
+    Ok(())
 }
 
 /// What a worker is made with.
@@ -197,44 +148,23 @@ fn next_order(orders: &OwnedFd) -> rustix::io::Result<Option<Order>> {
 }
 
 /// On which side of a fork this is.
+#[derive(PartialEq, Eq)]
 enum Fork {
     Zygote,
-    /// The grandchild; `between` is the process that it was forked by.
-    Worker {
-        between: Option<Pid>,
-    },
+    Worker,
 }
 
-/// Forks a grandchild, whose parent becomes the server: so the server can wait for it.
+/// Forks a child of the server's, as this process is one: so the server can wait for it.
 fn fork() -> Result<Fork, String> {
-    let failed = || format!("no process can be made: {}", std::io::Error::last_os_error());
+    // The C library's `fork` has no word for this parent. What else it does is for processes with threads, and a note of the thread's number,
+    // which the C library compares with itself only.
+    //
     // SAFETY: this process has one thread, so the copy has all of it, and no lock is held.
-    match unsafe { libc::fork() } {
-        -1 => Err(failed()),
-        0 => {
-            let between = Some(rustix::process::getpid());
-            // SAFETY: as above.
-            match unsafe { libc::fork() } {
-                0 => Ok(Fork::Worker { between }),
-                // SAFETY: ends the process between the two without touching what it shares with the zygote.
-                _ => unsafe { libc::_exit(0) },
-            }
-        }
-        between => {
-            let _ = rustix::process::waitpid(Pid::from_raw(between), WaitOptions::empty());
-            Ok(Fork::Zygote)
-        }
+    match unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) } {
+        -1 => Err(format!("no process can be made: {}", std::io::Error::last_os_error())),
+        0 => Ok(Fork::Worker),
+        _ => Ok(Fork::Zygote),
     }
-}
-
-/// Waits until the process between is gone; then the server is the parent of this one, unless it has ended.
-fn adopt(between: Option<Pid>, server: Option<Pid>) -> bool {
-    let _ = rustix::thread::set_name(c"hikigane-worker");
-    let _ = rustix::process::setpgid(None, None);
-    while rustix::process::getppid() == between {
-        std::thread::yield_now();
-    }
-    rustix::process::getppid() == server
 }
 
 /// Ends this process when its parent ends, even in the middle of an endless loop.

@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 
-use hikigane_model::{InvokeMode, LogFormat, SandboxMode, limits};
+use hikigane_model::{InvokeMode, LogFormat, LogLevel, SandboxMode, limits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::destination::Destination;
 use crate::diagnostic::Problems;
 use crate::section::{Flag, FromNode, List, Named, OneOf, Spanned, Word, entries, mismatch, section};
 use crate::units::{Count, Megabytes, Seconds};
+use crate::url::Url;
 use crate::yaml::{Entry, Kind, Node};
 
 type Timeout = Seconds<{ limits::TIMEOUT.0 }, { limits::TIMEOUT.2 }>;
 type Memory = Megabytes<{ limits::MEMORY.0 }, { limits::MEMORY.2 }>;
 type Storage = Megabytes<{ limits::EPHEMERAL_STORAGE.0 }, { limits::EPHEMERAL_STORAGE.1 }>;
-type Reservation = Count<0, { limits::ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
+type Account = Count<1, { limits::MAX_ACCOUNT_CONCURRENCY }>;
+type Reservation = Count<0, { limits::MAX_ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
+type Provision = Count<1, { limits::MAX_ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY }>;
 type Retries = Count<0, { limits::RETRIES }>;
 type EventAge = Seconds<{ limits::EVENT_AGE.0 }, { limits::EVENT_AGE.1 }>;
 
@@ -35,6 +39,8 @@ section! {
         "sandbox" => sandbox: OneOf<SandboxMode>,
         /// An S3 service, as `http://127.0.0.1:9100`: code that is deployed from a bucket which is none of `sources.s3` is fetched from there, unsigned.
         "s3Endpoint" => s3_endpoint: String,
+        /// Invocations of all functions that may run at once. 1000 unless set, as of an account on AWS.
+        "accountConcurrency" => account_concurrency: Account,
     }
     required: ["functions"]
     later: ["layers"]
@@ -81,19 +87,24 @@ section! {
         "ephemeralStorage" => ephemeral_storage: Storage,
         /// Concurrency set aside for this function, and its cap. 0 switches the function off.
         "reservedConcurrency" => reserved_concurrency: Reservation,
+        /// Environments that are initialised ahead and kept, whether or not anything is invoked. Part of what is reserved.
+        "provisionedConcurrency" => provisioned_concurrency: Provision,
         /// Environment variables.
         "env" => env: Named<Variable>,
         /// What the sandbox opens: nothing, unless listed.
         "allow" => allow: Allow,
-        /// How asynchronous events are retried.
+        /// How asynchronous events are retried, and who is told of their ends.
         "async" => asynchronous: Asynchronous,
+        /// Its own HTTP address.
+        "url" => url: Url,
         /// The format of log lines.
         "logFormat" => log_format: OneOf<LogFormat>,
+        /// The least level of the function's own lines that is logged, with `logFormat: json`. `info` unless set.
+        "logLevel" => log_level: OneOf<LogLevel>,
         /// What runs the function: each item has one trigger's kind as a key.
         "events" => events: List<EventItem>,
     }
     required: ["code"]
-    later: ["url", "provisionedConcurrency"]
     elsewhere: [
         "environment" => "env",
         "memorySize" => "memory",
@@ -157,20 +168,24 @@ section! {
         "read" => read: List<String>,
         /// Directories it may write (and read); relative to the manifest.
         "write" => write: List<String>,
-        /// Hosts it may connect to: `host` or `host:port`; `"*"` opens the network.
+        /// Hosts it may connect to: `host`, `host:port`, a block of addresses as `10.0.0.0/8`; `"*"` opens the network.
         "net" => net: List<String>,
     }
 }
 
 section! {
-    /// How asynchronous events of a function are retried.
+    /// How asynchronous events of a function are retried, and who is told of their ends.
     Asynchronous {
         /// Retries after a function error: 0 to 2. 2 unless set.
         "retries" => retries: Retries,
         /// An older event is not tried again: 60 seconds to 6 hours. 6 hours unless set.
         "maxAge" => max_age: EventAge,
+        /// Gets the record of an event that was given up: `function:NAME`, or an ARN.
+        "onFailure" => on_failure: Destination,
+        /// Gets the record of an invocation that succeeded: `function:NAME`, or an ARN.
+        "onSuccess" => on_success: Destination,
     }
-    later: ["onFailure", "onSuccess", "deadLetter"]
+    later: ["deadLetter"]
     elsewhere: ["maximumRetryAttempts" => "retries", "maximumEventAge" => "maxAge"]
 }
 
@@ -190,6 +205,17 @@ section! {
 
 impl Word for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::JSON)];
+}
+
+impl Word for LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("trace", Self::Trace),
+        ("debug", Self::Debug),
+        ("info", Self::Info),
+        ("warn", Self::Warn),
+        ("error", Self::Error),
+        ("fatal", Self::Fatal),
+    ];
 }
 
 impl Word for SandboxMode {

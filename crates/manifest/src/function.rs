@@ -1,9 +1,12 @@
 //! From a function's section to its configuration.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hikigane_model::{self as model, FunctionConfig, FunctionName, RuntimeFamily, limits, runtime_family};
+use hikigane_model::{
+    self as model, AddressBlock, FunctionConfig, FunctionName, LogFormat, RuntimeFamily, limits, runtime_family,
+};
 
 use crate::code;
 use crate::diagnostic::Problems;
@@ -48,6 +51,12 @@ pub(crate) fn configure(
     let allow = Allow::merge(section.allow.value(), defaults.allow.value(), base);
     if let Some(allow) = section.allow.value() {
         check_allow(allow, problems);
+    }
+    let log_format = section.log_format.value().map(|format| format.0).unwrap_or_default();
+    if let Some(level) = section.log_level.given().filter(|_| log_format == LogFormat::Text) {
+        problems
+            .error(level.span, "text lines have no least level")
+            .help("add `logFormat: json`: AWS Lambda leaves lines out by their level in that format only");
     }
     let layers = section
         .layers
@@ -96,8 +105,10 @@ pub(crate) fn configure(
         env,
         allow,
         reserved_concurrency: section.reserved_concurrency.value().map(|reserved| reserved.0),
-        asynchronous: section.asynchronous.value().map(retries).unwrap_or_default(),
-        log_format: section.log_format.value().map(|format| format.0).unwrap_or_default(),
+        provisioned_concurrency: section.provisioned_concurrency.value().map(|provisioned| provisioned.0),
+        asynchronous: section.asynchronous.value().map(asynchronous).unwrap_or_default(),
+        log_format,
+        log_level: section.log_level.value().map(|level| level.0),
     })
 }
 
@@ -114,15 +125,36 @@ pub(crate) fn check_defaults(defaults: &Defaults, problems: &mut Problems) {
     }
 }
 
-/// Checks that the reservations of all functions leave enough to the others (AWS: PutFunctionConcurrency).
-pub(crate) fn check_reservations<'a>(functions: impl Iterator<Item = &'a Function>, problems: &mut Problems) {
-    let most = limits::ACCOUNT_CONCURRENCY - limits::UNRESERVED_CONCURRENCY;
+/// Checks that what is set aside for all functions leaves enough to the others, and that a function provisions no more than it reserves (AWS:
+/// PutFunctionConcurrency, PutProvisionedConcurrencyConfig).
+pub(crate) fn check_reservations<'a>(
+    functions: impl Iterator<Item = &'a Function>,
+    account: u32,
+    problems: &mut Problems,
+) {
+    let most = account.saturating_sub(limits::UNRESERVED_CONCURRENCY);
     let mut sum = 0_u64;
     let mut last = None;
-    for reserved in functions.filter_map(|function| function.reserved_concurrency.given()) {
-        sum += u64::from(reserved.value.0);
-        if last.is_none() && sum > u64::from(most) {
-            last = Some(reserved.span);
+    for function in functions {
+        let reserved = function.reserved_concurrency.given();
+        let reserved = reserved.map(|reserved| (reserved.value.0, reserved.span));
+        let provisioned = function.provisioned_concurrency.given();
+        let provisioned = provisioned.map(|provisioned| (provisioned.value.0, provisioned.span));
+        if let (Some((reserved, _)), Some((provisioned, span))) = (reserved, provisioned)
+            && provisioned > reserved
+        {
+            problems
+                .error(
+                    span,
+                    format!("{provisioned} environments are provisioned of {reserved} reserved"),
+                )
+                .help("raise `reservedConcurrency`, which holds them, or delete it");
+        }
+        if let Some((many, span)) = reserved.or(provisioned) {
+            sum += u64::from(many);
+            if last.is_none() && sum > u64::from(most) {
+                last = Some(span);
+            }
         }
     }
     if let Some(span) = last {
@@ -132,8 +164,7 @@ pub(crate) fn check_reservations<'a>(functions: impl Iterator<Item = &'a Functio
                 format!("all functions together reserve {sum}, but at most {most} can be reserved"),
             )
             .help(format!(
-                "of {} concurrent executions {} must stay for functions without a reservation",
-                limits::ACCOUNT_CONCURRENCY,
+                "of {account} concurrent executions {} must stay for functions without a reservation; `accountConcurrency` raises the whole",
                 limits::UNRESERVED_CONCURRENCY
             ));
     }
@@ -190,11 +221,13 @@ pub(crate) fn allow_others(defaults: &Defaults, base: &Path) -> model::Allow {
     }
 }
 
-fn retries(section: &Asynchronous) -> model::AsyncConfig {
+fn asynchronous(section: &Asynchronous) -> model::AsyncConfig {
     let default = model::AsyncConfig::default();
     model::AsyncConfig {
         retries: section.retries.value().map_or(default.retries, |retries| retries.0),
         max_age: section.max_age.value().map_or(default.max_age, |age| age.duration()),
+        on_success: section.on_success.value().map(|arn| arn.0.clone()),
+        on_failure: section.on_failure.value().map(|arn| arn.0.clone()),
     }
 }
 
@@ -240,10 +273,12 @@ fn check_allow(allow: &Allow, problems: &mut Problems) {
     }
 }
 
-/// `*`, `host`, `host:port`, with an IPv6 address in brackets. The error says what to write.
+/// `*`, `host`, `host:port`, with an IPv6 address in brackets, or a block of addresses. The error says what to write.
 fn check_host(text: &str) -> Result<(), String> {
     const FORMS: &str =
         "write `host`, `host:port`, a block of addresses as `10.0.0.0/8`, or `\"*\"` for the whole network";
+    const BLOCKS: &str = "write a block of addresses as `10.0.0.0/8` (0 to 32 bits) or `[2001:db8::]/32` (0 to 128 bits), with a port as \
+         `10.0.0.0/8:443`";
     const METADATA: &str = "clouds keep a machine's credentials at this address: it is never open";
     if text == "*" {
         return Ok(());
@@ -255,13 +290,20 @@ fn check_host(text: &str) -> Result<(), String> {
     if text.contains('*') {
         return Err("name each host, or write `\"*\"` for the whole network".to_owned());
     }
-    if let Some((block, port)) = block(text) {
-        let (address, length) = block?;
-        return match port.parse::<u16>() {
-            _ if length > 32 => Err("the prefix of an IPv4 block has 0 to 32 bits".to_owned()),
-            _ if address.is_link_local() => Err(METADATA.to_owned()),
-            Ok(0) | Err(_) if !port.is_empty() => Err(FORMS.to_owned()),
-            _ => Ok(()),
+    if text.contains('/') {
+        return match AddressBlock::parse(text) {
+            None => Err(BLOCKS.to_owned()),
+            Some(AddressBlock {
+                first: IpAddr::V4(first),
+                ..
+            }) if first.is_link_local() => Err(METADATA.to_owned()),
+            Some(AddressBlock {
+                first: IpAddr::V6(first),
+                ..
+            }) if first.to_ipv4_mapped().is_some() => {
+                Err("write blocks of IPv4 addresses as such: `10.0.0.0/8`".to_owned())
+            }
+            Some(_) => Ok(()),
         };
     }
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
@@ -298,16 +340,6 @@ fn check_host(text: &str) -> Result<(), String> {
     }
 }
 
-/// `10.0.0.0/8` with or without a port: the block, or what is wrong with it, and the text of the port.
-#[allow(clippy::type_complexity)]
-fn block(text: &str) -> Option<(Result<(std::net::Ipv4Addr, u8), String>, &str)> {
-    let (address, rest) = text.split_once('/')?;
-    let (length, port) = rest.split_once(':').unwrap_or((rest, ""));
-    let block = address.parse().ok().zip(length.parse().ok());
-    let help = "write a block of IPv4 addresses as `10.0.0.0/8` or `10.0.0.0/8:443`; IPv6 addresses one by one";
-    Some((block.ok_or_else(|| help.to_owned()), port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,6 +357,9 @@ mod tests {
             "my_db:5432",
             "10.0.0.0/8",
             "10.0.0.0/8:5432",
+            "2001:db8::/32",
+            "[fd00::]/8",
+            "[fd00::]/8:5432",
         ] {
             assert_eq!(check_host(good), Ok(()), "{good}");
         }
@@ -343,7 +378,8 @@ mod tests {
             "a:70000",
             "10.0.0.0/33",
             "10.0.0/8",
-            "fd00::/8",
+            "fd00::/129",
+            "::ffff:10.0.0.0/104",
             "10.0.0.0/8:x",
             "169.254.169.254",
             "169.254.0.0/16",

@@ -12,6 +12,7 @@
 
 mod access_keys;
 mod code;
+mod destination;
 mod diagnostic;
 mod document;
 mod event;
@@ -21,6 +22,7 @@ mod section;
 mod source;
 mod suggestion;
 mod units;
+mod url;
 mod variables;
 mod yaml;
 
@@ -31,7 +33,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_model::{AccessKey, Allow, BindingId, FunctionConfig, FunctionName, InvokeMode, SandboxMode};
+use hikigane_model::{
+    AccessKey, Allow, BindingId, FunctionConfig, FunctionName, FunctionUrl, InvokeMode, SandboxMode, limits,
+};
 use hikigane_pattern::Pattern;
 use hikigane_trigger::{Source, TriggerPlugin};
 
@@ -100,8 +104,12 @@ pub struct Manifest {
     pub allow: Allow,
     /// Where objects of buckets are that no source has: `http://host:port`.
     pub s3_endpoint: Option<String>,
+    /// Invocations that may run at once in all.
+    pub account_concurrency: u32,
     /// The functions, in the order of the file.
     pub functions: Vec<FunctionConfig>,
+    /// The URLs of those that have one.
+    pub urls: HashMap<FunctionName, FunctionUrl>,
     /// The events of all functions, in the order of the file; disabled ones too.
     pub bindings: Vec<Binding>,
 }
@@ -235,6 +243,7 @@ fn assemble(
 
     let mut functions = Vec::new();
     let mut events = Vec::new();
+    let mut urls = HashMap::new();
     for (name, section) in document
         .functions
         .value()
@@ -245,11 +254,27 @@ fn assemble(
             function::function_name(name, problems);
             continue;
         };
+        if let Some(url) = section.url.given().and_then(|url| url::read(url, problems))
+            && let Ok(name) = FunctionName::new(&name.value)
+        {
+            urls.insert(name, url);
+        }
         functions.extend(function::configure(name, section, defaults, &base, problems));
         events.extend(event::read(name, section, &kinds, problems));
     }
     let sections = document.functions.value().into_iter().flat_map(Named::known);
-    function::check_reservations(sections.map(|(_, section)| &section.value), problems);
+    let account_concurrency = document
+        .account_concurrency
+        .value()
+        .map_or(limits::ACCOUNT_CONCURRENCY, |account| account.0);
+    function::check_reservations(
+        sections.map(|(_, section)| &section.value),
+        account_concurrency,
+        problems,
+    );
+    if let Some(functions) = document.functions.value() {
+        destination::check(functions, problems);
+    }
 
     let settings = document.sources.value().map_or(&[][..], |sources| &sources.0);
     for (kind, _) in settings
@@ -278,8 +303,10 @@ fn assemble(
             sandbox: document.sandbox.value().map(|mode| mode.0).unwrap_or_default(),
             allow: function::allow_others(defaults, &base),
             s3_endpoint: s3_endpoint(document, problems),
+            account_concurrency,
             base,
             functions,
+            urls,
             bindings,
         },
         sources,

@@ -35,10 +35,14 @@ pub struct FunctionConfig {
     pub allow: Allow,
     /// Concurrency set aside for this function, and its cap; `Some(0)` switches it off.
     pub reserved_concurrency: Option<u32>,
-    /// How asynchronous events are retried.
+    /// Environments that are initialised ahead, whether or not anything is invoked; `None`: none.
+    pub provisioned_concurrency: Option<u32>,
+    /// How its asynchronous events are handled; what is set for a qualifier through the API stands elsewhere.
     pub asynchronous: AsyncConfig,
     /// Text or JSON log lines.
     pub log_format: LogFormat,
+    /// The least level of the function's own lines that is logged; of JSON lines only.
+    pub log_level: Option<LogLevel>,
 }
 
 impl FunctionConfig {
@@ -55,17 +59,23 @@ pub struct Allow {
     pub read: Vec<PathBuf>,
     /// Directories it may write (and read); absolute.
     pub write: Vec<PathBuf>,
-    /// Hosts it may connect to: `host` or `host:port`; `*` opens the network.
+    /// Hosts it may connect to: `host`, `host:port` or an [`AddressBlock`](crate::AddressBlock); `*` opens the network.
     pub net: Vec<String>,
 }
 
-/// How asynchronous events of a function are retried (AWS: `FunctionEventInvokeConfig`).
+/// How asynchronous events of a function are retried, and where their ends are told (AWS: `FunctionEventInvokeConfig`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsyncConfig {
     /// Retries after a function error: 0 to 2.
     pub retries: u32,
     /// An older event is not tried again: 60 seconds to 6 hours.
     pub max_age: Duration,
+    /// The ARN that gets the record of an invocation that succeeded.
+    #[serde(default)]
+    pub on_success: Option<String>,
+    /// The ARN that gets the record of an event that was given up.
+    #[serde(default)]
+    pub on_failure: Option<String>,
 }
 
 impl Default for AsyncConfig {
@@ -73,6 +83,8 @@ impl Default for AsyncConfig {
         Self {
             retries: limits::RETRIES,
             max_age: Duration::from_secs(limits::EVENT_AGE.1.into()),
+            on_success: None,
+            on_failure: None,
         }
     }
 }
@@ -85,6 +97,38 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     JSON,
+}
+
+/// A level of log lines (AWS: `LoggingConfig.ApplicationLogLevel`), the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// `TRACE`
+    Trace,
+    /// `DEBUG`
+    Debug,
+    /// `INFO`
+    Info,
+    /// `WARN`
+    Warn,
+    /// `ERROR`
+    Error,
+    /// `FATAL`
+    Fatal,
+}
+
+impl LogLevel {
+    /// As AWS writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
 }
 
 /// What becomes of a server whose kernel cannot give the whole sandbox.

@@ -9,13 +9,19 @@ mod function;
 mod invocation;
 pub mod limits;
 mod names;
+mod network;
+mod url;
 
 pub use access_key::AccessKey;
 pub use event::{Event, InvokeMode, StateWrite};
 pub use function::{
-    Allow, AsyncConfig, FunctionConfig, LogFormat, RuntimeFamily, SandboxMode, is_reserved_variable, runtime_family,
+    Allow, AsyncConfig, FunctionConfig, LogFormat, LogLevel, RuntimeFamily, SandboxMode, is_reserved_variable,
+    runtime_family,
 };
 pub use invocation::{CrashReason, FunctionError, InitKind, Invocation, Outcome, Report, ThrottleReason, Usage};
 pub use names::{
     ACCOUNT_ID, BindingId, FUNCTIONS_LOOPBACK, FunctionName, NameError, Qualifier, REGION, RequestId, function_arn,
+    parse_function_arn,
 };
+pub use network::AddressBlock;
+pub use url::{Cors, FunctionUrl, UrlAuth, UrlMode};

@@ -123,6 +123,22 @@ pub fn function_arn(name: &FunctionName, qualifier: Option<&Qualifier>) -> Strin
     }
 }
 
+/// The function that an ARN names, and what of it; `None` for an ARN of something else.
+pub fn parse_function_arn(arn: &str) -> Option<(FunctionName, Option<Qualifier>)> {
+    let mut parts = arn.splitn(6, ':');
+    let prefix = [parts.next()?, parts.next()?, parts.next()?];
+    let (_region, _account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    let name = resource.strip_prefix("function:")?;
+    if prefix[0] != "arn" || prefix[2] != "lambda" {
+        return None;
+    }
+    let (name, qualifier) = match name.split_once(':') {
+        Some((name, qualifier)) => (name, Some(Qualifier::new(qualifier).ok()?)),
+        None => (name, None),
+    };
+    Some((FunctionName::new(name).ok()?, qualifier))
+}
+
 /// The identity of one event binding: `function/name`. History and catch-up follow it, whatever its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
@@ -191,5 +207,36 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn an_arn_names_a_function_as_it_was_written() {
+        let name = FunctionName::new("f-1").unwrap();
+        for qualifier in [
+            None,
+            Some(Qualifier::Latest),
+            Some(Qualifier::Version(7)),
+            Some(Qualifier::Alias("live".into())),
+        ] {
+            let arn = function_arn(&name, qualifier.as_ref());
+            assert_eq!(parse_function_arn(&arn), Some((name.clone(), qualifier)), "{arn}");
+        }
+        for other in [
+            "",
+            "f-1",
+            "arn:aws:lambda:us-east-1:000000000000:function:",
+            "arn:aws:lambda:us-east-1:000000000000:function:a b",
+            "arn:aws:lambda:us-east-1:000000000000:function:f:a:b",
+            "arn:aws:lambda:us-east-1:000000000000:layer:f",
+            "arn:aws:sqs:us-east-1:000000000000:function:f",
+        ] {
+            assert_eq!(parse_function_arn(other), None, "{other}");
+        }
     }
 }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hikigane_model::{AsyncConfig, Invocation, InvokeMode, Outcome};
-use hikigane_store::{Lease, Settlement, StoreError};
+use chrono::{DateTime, Utc};
+use hikigane_executor::EnvironmentSpec;
+use hikigane_model::{FunctionName, Invocation, InvokeMode, Outcome, limits};
+use hikigane_store::{Lease, NewEvent, Run, Settlement, StoreError};
 
+use crate::admission::Permit;
 use crate::router::Order;
-use crate::{Refusal, Router, Target, retry};
+use crate::{Refusal, Router, Target, lineage, retry};
 
-/// Queued events of one function without reservation that run at once. AWS would start a thousand environments for a burst; one
+/// Queued events of one function that run at once, unless more is set aside for it. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
 const PER_FUNCTION: u32 = 16;
 /// How long the queue is left alone after the store failed.
@@ -47,102 +50,88 @@ impl Router {
 
     /// Starts one event, or puts it back when no concurrency is left for it.
     async fn start(self: Arc<Self>, lease: Lease) {
-        let function = lease.event.function.clone();
         let now = self.clock.now();
         let event = &lease.event;
+        let function = &event.function;
+        let config = self.routes.asynchronous(&event.invoked_arn);
         let target = self
             .routes
             .resolve(function.as_str(), Some(&event.version), &event.request_id);
-        let spec = match target {
-            Some(Target::Ready(spec)) => spec,
-            Some(Target::Refused(Refusal::State(_))) if retry::too_old(&lease, &AsyncConfig::default(), now) => {
-                return self
-                    .settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None)
-                    .await;
-            }
-            // It may be ready soon.
-            Some(Target::Refused(Refusal::State(_))) => {
-                let settlement = Settlement::Retry {
-                    due: now + PAUSE,
-                    attempts: lease.attempts,
-                    throttles: lease.throttles + 1,
-                };
-                return self.settle(&lease, settlement, None).await;
-            }
+        let bury = |condition, attempts| retry::bury(condition, attempts, None, now);
+        let settlement = match target {
             // It is gone or does not run: what was accepted for it is kept where it can be looked at.
-            Some(Target::Refused(Refusal::Runtime(_))) | None => {
-                return self
-                    .settle(&lease, retry::bury("FunctionNotFound", lease.attempts, None, now), None)
-                    .await;
-            }
-        };
-        let config = &spec.config.asynchronous;
-        if self.admission.reserved(&function) == Some(0) {
-            return self
-                .settle(&lease, retry::bury("ZeroReservedConcurrency", 0, None, now), None)
-                .await;
-        }
-        if retry::too_old(&lease, config, now) {
-            return self
-                .settle(&lease, retry::bury("EventAgeExceeded", lease.attempts, None, now), None)
-                .await;
-        }
-        if self.admission.running(&function) >= self.admission.reserved(&function).unwrap_or(PER_FUNCTION) {
-            return self.settle(&lease, Settlement::Release, None).await;
-        }
-        let permit = match self.admission.try_acquire(&function) {
-            Ok(permit) => permit,
-            Err(reason) => {
-                let settlement = retry::settle(&lease, &Outcome::Throttled(reason), Default::default(), config, now);
-                return self.settle(&lease, settlement, None).await;
-            }
-        };
-        let router = self.clone();
-        self.running.spawn(async move {
-            let order = Order {
-                spec: spec.clone(),
-                invocation: Invocation {
-                    request_id: lease.event.request_id.clone(),
-                    payload: lease.event.payload.clone(),
-                    invoked_arn: lease.event.invoked_arn.clone(),
-                    client_context: lease.event.client_context.clone(),
-                    trace: lease.event.trace.clone(),
-                    tenant_id: None,
-                },
-                binding: lease.event.binding.clone(),
-                trigger: lease.event.trigger.clone(),
-                mode: InvokeMode::Async,
-                attempt: lease.attempts + 1,
-                response: None,
-            };
-            match router.run(order, permit).await {
-                Ok(completed) => {
-                    let config = &spec.config.asynchronous;
-                    let response = completed.run.output.clone();
-                    let settlement =
-                        retry::settle(&lease, &completed.report.outcome, response, config, router.clock.now());
-                    router.settle(&lease, settlement, Some(completed.run)).await;
+            None | Some(Target::Refused(Refusal::Runtime(_))) => bury("FunctionNotFound", lease.attempts),
+            _ if self.is_endless(event) => bury("RecursiveLoop", lease.attempts),
+            _ if self.admission.is_off(function) => bury("ZeroReservedConcurrency", 0),
+            _ if retry::too_old(&lease, &config, now) => bury("EventAgeExceeded", lease.attempts),
+            // It may be ready soon.
+            Some(Target::Refused(Refusal::State(_))) => in_a_moment(&lease, now),
+            Some(Target::Ready(_)) if self.is_full(function) => Settlement::Release,
+            Some(Target::Ready(spec)) => match self.admission.try_acquire(function, &spec.version) {
+                Ok(permit) => {
+                    let router = self.clone();
+                    self.running
+                        .spawn(async move { router.attempt(lease, spec, permit).await });
+                    return;
                 }
-                Err(_) => {
-                    // The machine failed, not the function: again in a moment, at no cost of a retry.
-                    let due = router.clock.now() + PAUSE;
-                    let settlement = Settlement::Retry {
-                        due,
-                        attempts: lease.attempts,
-                        throttles: lease.throttles + 1,
-                    };
-                    router.settle(&lease, settlement, None).await;
-                }
-            }
-        });
+                Err(reason) => retry::settle(&lease, &Outcome::Throttled(reason), Default::default(), &config, now),
+            },
+        };
+        self.settle(&lease, settlement, None).await;
     }
 
-    /// Ends a lease. While the store is full or broken the event stays leased and the settlement is tried again: after a restart the
-    /// event runs again, which at-least-once delivery allows; losing it would not be.
-    async fn settle(&self, lease: &Lease, settlement: Settlement, run: Option<hikigane_store::Run>) {
+    /// Makes one attempt, and decides what becomes of the event.
+    async fn attempt(self: Arc<Self>, lease: Lease, spec: Arc<EnvironmentSpec>, permit: Permit) {
+        let event = &lease.event;
+        let order = Order {
+            spec,
+            invocation: Invocation {
+                request_id: event.request_id.clone(),
+                payload: event.payload.clone(),
+                invoked_arn: event.invoked_arn.clone(),
+                client_context: event.client_context.clone(),
+                trace: event.trace.clone(),
+                tenant_id: None,
+            },
+            binding: event.binding.clone(),
+            trigger: event.trigger.clone(),
+            mode: InvokeMode::Async,
+            attempt: lease.attempts + 1,
+            response: None,
+        };
+        match self.run(order, permit).await {
+            Ok(completed) => {
+                let config = self.routes.asynchronous(&event.invoked_arn);
+                let response = completed.run.output.clone();
+                let outcome = &completed.report.outcome;
+                let settlement = retry::settle(&lease, outcome, response, &config, self.clock.now());
+                self.settle(&lease, settlement, Some(completed.run)).await;
+            }
+            // The machine failed, not the function: again in a moment, at no cost of a retry.
+            Err(_) => self.settle(&lease, in_a_moment(&lease, self.clock.now()), None).await,
+        }
+    }
+
+    /// Whether destinations have led to the function so often that they would go on for ever.
+    fn is_endless(&self, event: &NewEvent) -> bool {
+        lineage::count(event.trace.as_deref(), &event.function) > limits::LOOP && !self.routes.may_loop(&event.function)
+    }
+
+    fn is_full(&self, function: &FunctionName) -> bool {
+        self.admission.running(function) >= self.admission.queue_limit(function, PER_FUNCTION)
+    }
+
+    /// Ends a lease, and tells the destination of its end. While the store is full or broken the event stays leased and the settlement is tried
+    /// again: after a restart the event runs again, which at-least-once delivery allows; losing it would not be.
+    async fn settle(&self, lease: &Lease, settlement: Settlement, mut run: Option<Run>) {
+        let config = self.routes.asynchronous(&lease.event.invoked_arn);
+        let follow = self.follow(lease, &config, &settlement, &mut run);
         let mut wait = Duration::from_millis(50);
         loop {
-            match self.queue.settle(lease, settlement.clone(), run.clone()).await {
+            let settled = self
+                .queue
+                .settle(lease, settlement.clone(), run.clone(), follow.clone());
+            match settled.await {
                 Ok(()) | Err(StoreError::LeaseLost) => break,
                 Err(_) if self.stopping.is_cancelled() => break,
                 Err(_) => tokio::time::sleep(wait).await,
@@ -153,7 +142,15 @@ impl Router {
     }
 }
 
-async fn sleep_until(router: &Router, due: Option<chrono::DateTime<chrono::Utc>>) {
+fn in_a_moment(lease: &Lease, now: DateTime<Utc>) -> Settlement {
+    Settlement::Retry {
+        due: now + PAUSE,
+        attempts: lease.attempts,
+        throttles: lease.throttles + 1,
+    }
+}
+
+async fn sleep_until(router: &Router, due: Option<DateTime<Utc>>) {
     match due {
         Some(due) => router.clock.sleep_until(due).await,
         None => std::future::pending().await,

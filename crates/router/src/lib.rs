@@ -4,8 +4,10 @@
 //! calls through its `invoke` methods; both leave through the [`hikigane_executor::Pool`].
 
 mod admission;
+mod destination;
 mod dispatcher;
 mod ingress;
+mod lineage;
 mod live;
 mod retry;
 mod router;
@@ -14,9 +16,10 @@ mod stream;
 
 pub use admission::Admission;
 pub use ingress::Gate;
+pub use lineage::root as new_trace;
 pub use live::{LiveLogs, LogLine};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
 pub use stream::Streaming;
 
-pub use hikigane_executor::EnvironmentSpec;
+pub use hikigane_executor::{EnvironmentSpec, Provisioning};

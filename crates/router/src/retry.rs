@@ -106,6 +106,7 @@ mod tests {
         let config = AsyncConfig {
             retries,
             max_age: Duration::from_secs(max_age),
+            ..AsyncConfig::default()
         };
         match settle(
             &lease(attempts, throttles),

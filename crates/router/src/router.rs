@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, ResponseSink, StartError};
+use hikigane_executor::{EnvironmentSpec, LogSink, PlatformLog, Pool, Provisioning, ResponseSink, StartError};
 use hikigane_model::{
     BindingId, FunctionName, InitKind, Invocation, InvokeMode, Outcome, Qualifier, Report, RequestId, ThrottleReason,
     function_arn, limits,
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Reservation};
 use crate::{Admission, Deployed, LiveLogs, Refusal, Routes, Target};
 
 /// What a router is made of.
@@ -53,7 +53,7 @@ pub struct Router {
     pub(crate) stopping: CancellationToken,
     /// Invocations that run.
     pub(crate) running: TaskTracker,
-    live: LiveLogs,
+    pub(crate) live: LiveLogs,
 }
 
 /// A call of Lambda's Invoke.
@@ -170,15 +170,25 @@ impl Router {
 
     /// Makes a function invocable as it is from now on, or takes it away.
     pub fn deploy(&self, name: &FunctionName, function: Option<Deployed>) {
-        self.admission
-            .reserve(name, function.as_ref().and_then(|function| function.reserved));
+        let reservation = function.as_ref().map(|function| Reservation {
+            reserved: function.reserved,
+            provisioned: function.provisioned.clone(),
+        });
+        self.admission.reserve(name, reservation.unwrap_or_default());
+        let floors = function.as_ref().map(Deployed::floors).unwrap_or_default();
         let after = function.map(Arc::new);
         let before = self.routes.set(name, after.clone());
         let before = before.as_deref().map(Deployed::ready).unwrap_or_default();
         let after = after.as_deref().map(Deployed::ready).unwrap_or_default();
         self.pool.replace(&before, &after);
+        self.pool.provision(name, &floors);
         // Events may wait for just this.
         self.wake.notify_one();
+    }
+
+    /// How far the provisioned environments of a version are; `None` when it has none.
+    pub fn provisioning(&self, name: &FunctionName, version: &Qualifier) -> Option<Provisioning> {
+        self.pool.provisioning(name, version)
     }
 
     /// The logs as they are written.
@@ -224,7 +234,8 @@ impl Router {
         Ok(request_id)
     }
 
-    pub(crate) async fn call(
+    /// As [`Router::invoke`], for a trigger and under an id of the caller's.
+    pub async fn call(
         self: &Arc<Self>,
         trigger: &str,
         binding: Option<BindingId>,
@@ -251,7 +262,7 @@ impl Router {
         }
         let permit = self
             .admission
-            .try_acquire(&spec.config.name)
+            .try_acquire(&spec.config.name, &spec.version)
             .map_err(InvokeError::Throttled)?;
         let invoked_arn = function_arn(&spec.config.name, request.qualifier.as_ref());
         let order = Order {

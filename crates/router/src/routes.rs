@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hikigane_executor::EnvironmentSpec;
-use hikigane_model::{BindingId, FunctionName, Qualifier, RequestId};
+use hikigane_model::{AsyncConfig, BindingId, FunctionName, Qualifier, RequestId, parse_function_arn};
 use hikigane_pattern::Pattern;
 
 /// Functions and bindings. The bindings never change; functions come and go.
@@ -36,8 +36,14 @@ pub struct Deployed {
     pub versions: BTreeMap<u64, Target>,
     /// Aliases by name.
     pub aliases: BTreeMap<String, Split>,
+    /// How asynchronous events are handled, by the qualifier that they were sent to; `$LATEST` for none.
+    pub asynchronous: HashMap<Qualifier, Arc<AsyncConfig>>,
+    /// Whether destinations may lead back to it without end.
+    pub may_loop: bool,
     /// Concurrency set aside for all of it, and its cap.
     pub reserved: Option<u32>,
+    /// Environments that are kept initialised, by version: never of an alias.
+    pub provisioned: Vec<(Qualifier, u32)>,
 }
 
 /// A version as it can be invoked.
@@ -92,6 +98,23 @@ impl Routes {
         .cloned()
     }
 
+    /// How an asynchronous event is handled that was sent to `invoked_arn`, a function or what its qualifier names.
+    pub fn asynchronous(&self, invoked_arn: &str) -> Arc<AsyncConfig> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let config = || {
+            let (name, qualifier) = parse_function_arn(invoked_arn)?;
+            let configs = &functions.get(&name)?.asynchronous;
+            configs.get(&qualifier.unwrap_or(Qualifier::Latest)).cloned()
+        };
+        config().unwrap_or_default()
+    }
+
+    /// Whether destinations may lead back to the function without end.
+    pub fn may_loop(&self, name: &FunctionName) -> bool {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.get(name).is_some_and(|function| function.may_loop)
+    }
+
     /// Returns the function as it was.
     pub(crate) fn set(&self, name: &FunctionName, function: Option<Arc<Deployed>>) -> Option<Arc<Deployed>> {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
@@ -117,6 +140,14 @@ impl Deployed {
     pub fn unpublished(latest: Arc<EnvironmentSpec>) -> Self {
         Self {
             reserved: latest.config.reserved_concurrency,
+            provisioned: latest
+                .config
+                .provisioned_concurrency
+                .map(|many| (Qualifier::Latest, many))
+                .into_iter()
+                .collect(),
+            asynchronous: HashMap::from([(Qualifier::Latest, Arc::new(latest.config.asynchronous.clone()))]),
+            may_loop: false,
             latest: Target::Ready(latest),
             versions: BTreeMap::new(),
             aliases: BTreeMap::new(),
@@ -132,6 +163,15 @@ impl Deployed {
                 Target::Refused(_) => None,
             })
             .collect()
+    }
+
+    /// The versions of which environments are kept initialised, and how many. One that cannot be invoked has none.
+    pub(crate) fn floors(&self) -> Vec<(Arc<EnvironmentSpec>, u32)> {
+        let floor = |(version, many): &(Qualifier, u32)| match self.at(version)? {
+            Target::Ready(spec) => Some((spec.clone(), *many)),
+            Target::Refused(_) => None,
+        };
+        self.provisioned.iter().filter_map(floor).collect()
     }
 
     fn at(&self, qualifier: &Qualifier) -> Option<&Target> {

@@ -32,7 +32,7 @@ pub struct NewEvent {
     pub request_id: RequestId,
     /// The binding that emitted it; `None` for an event sent through the Invoke API.
     pub binding: Option<BindingId>,
-    /// The kind of trigger: `s3`, `schedule`, `http`, `invoke`.
+    /// The kind of trigger: `s3`, `schedule`, `http`; or `invoke`, `destination`, `url`.
     pub trigger: String,
     /// The function to run.
     pub function: FunctionName,
@@ -99,7 +99,7 @@ pub enum Settlement {
 /// Why an event became a dead letter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Burial {
-    /// AWS's condition: `RetriesExhausted`, `EventAgeExceeded`, `ZeroReservedConcurrency`.
+    /// AWS's condition: `RetriesExhausted`, `EventAgeExceeded`, `ZeroReservedConcurrency`; or our own: `FunctionNotFound`, `RecursiveLoop`.
     pub condition: String,
     /// Attempts made.
     pub attempts: u32,
@@ -263,8 +263,14 @@ pub trait EventQueue: Send + Sync {
     /// Takes up to `max` due events, oldest first, of functions not in `busy`, and of each group at most the oldest and
     /// only while none of the group is leased.
     async fn lease(&self, now: DateTime<Utc>, max: usize, busy: &[FunctionName]) -> Result<Vec<Lease>, StoreError>;
-    /// Ends a lease, and records the run that it was for, in one transaction.
-    async fn settle(&self, lease: &Lease, settlement: Settlement, run: Option<Run>) -> Result<(), StoreError>;
+    /// Ends a lease, records the run that it was for, and queues the event that follows from its end, in one transaction.
+    async fn settle(
+        &self,
+        lease: &Lease,
+        settlement: Settlement,
+        run: Option<Run>,
+        follow: Option<NewEvent>,
+    ) -> Result<(), StoreError>;
     /// When the earliest event that is neither leased nor of a function in `busy` is due.
     async fn next_due(&self, busy: &[FunctionName]) -> Result<Option<DateTime<Utc>>, StoreError>;
     /// How many events of the binding are waiting, leased or between attempts.
@@ -284,6 +290,8 @@ pub trait EventQueue: Send + Sync {
     ) -> Result<u64, StoreError>;
     /// Deletes dead letters: one, or all of a function, or all. Returns how many.
     async fn purge(&self, id: Option<i64>, function: Option<&FunctionName>) -> Result<u64, StoreError>;
+    /// Forgets all events and dead letters. Who holds a lease may settle it; that does nothing more.
+    async fn forget_events(&self) -> Result<(), StoreError>;
 }
 
 /// The plug-ins' keys and values.
@@ -308,6 +316,8 @@ pub trait History: Send + Sync {
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError>;
     /// One run.
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError>;
+    /// Forgets all runs.
+    async fn forget_runs(&self) -> Result<(), StoreError>;
 }
 
 /// What was deployed: one JSON document for each function, version, layer version and so on. What a document holds is its writer's matter.

@@ -141,9 +141,15 @@ impl EventQueue for SqliteStore {
         self.transact(move |tx| queue::lease(tx, now, max, &busy)).await
     }
 
-    async fn settle(&self, lease: &Lease, settlement: Settlement, run: Option<Run>) -> Result<(), StoreError> {
+    async fn settle(
+        &self,
+        lease: &Lease,
+        settlement: Settlement,
+        run: Option<Run>,
+        follow: Option<NewEvent>,
+    ) -> Result<(), StoreError> {
         let lease = (lease.id, lease.token);
-        self.transact(move |tx| queue::settle(tx, lease, &settlement, run.as_ref()))
+        self.transact(move |tx| queue::settle(tx, lease, &settlement, run.as_ref(), follow.as_ref()))
             .await
     }
 
@@ -187,6 +193,14 @@ impl EventQueue for SqliteStore {
         let function = function.cloned();
         self.transact(move |tx| Ok(dead_letters::purge(tx.sql, id, function.as_ref())?))
             .await
+    }
+
+    async fn forget_events(&self) -> Result<(), StoreError> {
+        self.transact(|tx| {
+            dead_letters::purge(tx.sql, None, None)?;
+            queue::forget(tx)
+        })
+        .await
     }
 }
 
@@ -232,6 +246,10 @@ impl History for SqliteStore {
 
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError> {
         self.readers.read(move |sql| history::one(sql, id)).await
+    }
+
+    async fn forget_runs(&self) -> Result<(), StoreError> {
+        self.transact(|tx| Ok(history::forget(tx.sql)?)).await
     }
 }
 

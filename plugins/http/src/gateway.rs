@@ -4,18 +4,31 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hikigane_model::{Event, InvokeMode, Outcome, RequestId, limits};
+use hikigane_model::{ACCOUNT_ID, Event, InvokeMode, Outcome, RequestId, limits};
+use hikigane_trigger::proxy::{self, Connection};
 use hikigane_trigger::{Accepted, CallError, Clock, EmitError, EventSink};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::answer::{self, Reply};
 use crate::body::{self, BodyError};
-use crate::event::{self, Connection};
 use crate::route::Verb;
 use crate::table::{Match, RouteTable, Target};
+
+/// A response of the gateway.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// The id of the one API that the gateway is.
+const API: proxy::Gateway<'static> = proxy::Gateway {
+    account_id: ACCOUNT_ID,
+    api_id: "hikigane",
+    authorizer: None,
+};
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The type of a response whose function names none.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 const BAD_REQUEST: &str = r#"{"message":"Bad Request"}"#;
 const INTERNAL: &str = r#"{"message":"Internal Server Error"}"#;
@@ -64,8 +77,7 @@ impl Gateway {
     ) -> Result<Reply, Reply> {
         let (head, body) = request.into_parts();
         let verb = Verb::of(&head.method).ok_or_else(|| not_allowed(&head.method))?;
-        let host =
-            host(&head, connection).ok_or_else(|| closing(answer::message(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
+        let host = host(&head, connection).ok_or_else(|| closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
         let route = self.table.find(verb, head.uri.path()).ok_or_else(not_found)?;
         let on_request = head.headers.contains_key(header::EXPECT);
         let body = body::read(body, on_request, limits::SYNC_PAYLOAD, self.body_time)
@@ -88,8 +100,12 @@ impl Gateway {
         body: &Bytes,
     ) -> Event {
         let time = self.clock.now();
-        let request = event::Request {
-            route,
+        let names = route.target.parameters.iter().map(String::as_str);
+        let path_parameters: Vec<_> = names.zip(route.values.iter().copied()).collect();
+        let request = proxy::Request {
+            gateway: API,
+            route_key: &route.target.key,
+            path_parameters: &path_parameters,
             head,
             host,
             connection,
@@ -117,23 +133,25 @@ impl Gateway {
             CallError::Refused(reason) => unavailable_because(&reason),
         })?;
         match reply.outcome {
-            Outcome::Returned(result) => answer::of_result(&result).map_err(|malformed| {
-                let mut reply = answer::message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
-                reply
-                    .headers_mut()
-                    .insert(REASON, HeaderValue::from_static(malformed.0));
-                reply
-            }),
+            Outcome::Returned(result) => proxy::of_result(&result, TEXT)
+                .map(|response| response.map(Full::new))
+                .map_err(|malformed| {
+                    let mut reply = json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
+                    reply
+                        .headers_mut()
+                        .insert(REASON, HeaderValue::from_static(malformed.0));
+                    reply
+                }),
             Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
-                Err(answer::message(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
+                Err(json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
             }
-            Outcome::Throttled(_) => Err(answer::message(StatusCode::TOO_MANY_REQUESTS, TOO_MANY)),
+            Outcome::Throttled(_) => Err(json(StatusCode::TOO_MANY_REQUESTS, TOO_MANY)),
         }
     }
 
     async fn emit(&self, target: &Target, event: Event) -> Result<Reply, Reply> {
         match self.events.emit(&target.binding, event, Vec::new()).await {
-            Ok(Accepted::Queued(id)) => Ok(answer::json(
+            Ok(Accepted::Queued(id)) => Ok(json(
                 StatusCode::ACCEPTED,
                 serde_json::json!({"requestId": id}).to_string(),
             )),
@@ -148,6 +166,14 @@ impl Gateway {
             }
         }
     }
+}
+
+/// A response with a JSON body.
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    reply
 }
 
 /// The host that a request is for. `None`: it names none though HTTP/1.1 demands it, or more than one (RFC 9112, section
@@ -178,30 +204,30 @@ fn is_host(text: &str) -> bool {
 fn bad_body(error: BodyError) -> Reply {
     match error {
         BodyError::TooLarge => closing(too_large()),
-        BodyError::TooSlow => closing(answer::message(StatusCode::REQUEST_TIMEOUT, TIMEOUT)),
-        BodyError::Broken => closing(answer::message(StatusCode::BAD_REQUEST, BAD_REQUEST)),
+        BodyError::TooSlow => closing(json(StatusCode::REQUEST_TIMEOUT, TIMEOUT)),
+        BodyError::Broken => closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)),
     }
 }
 
 fn not_found() -> Reply {
-    answer::message(StatusCode::NOT_FOUND, NOT_FOUND)
+    json(StatusCode::NOT_FOUND, NOT_FOUND)
 }
 
 fn too_large() -> Reply {
-    answer::message(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
+    json(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
 }
 
 fn unavailable() -> Reply {
-    answer::message(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+    json(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
 }
 
 fn unavailable_because(reason: &str) -> Reply {
     let body = serde_json::json!({"message": "Service Unavailable", "reason": reason});
-    answer::json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
+    json(StatusCode::SERVICE_UNAVAILABLE, body.to_string())
 }
 
 fn not_allowed(method: &Method) -> Reply {
-    let mut reply = answer::message(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED);
+    let mut reply = json(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED);
     let allowed = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
     reply.headers_mut().insert(header::ALLOW, allowed);
     // What follows a CONNECT may be the tunnel's bytes, not a request.

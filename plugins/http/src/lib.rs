@@ -9,15 +9,12 @@
 //! ```
 //!
 //! The way of a request: `server` accepts the connection, `gateway` checks the request and asks `table` for its route,
-//! `body` reads the body, `event` writes the event's JSON, the router runs the function, `answer` makes the response.
+//! `body` reads the body, [`hikigane_trigger::proxy`] writes the event's JSON and makes the response of the function's result.
 //!
 //! There is no authentication, so the gateway listens on loopback addresses only.
 
-mod answer;
 mod body;
-mod event;
 mod gateway;
-mod percent;
 mod route;
 mod server;
 mod spec;

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use hikigane_trigger::proxy::percent;
 use http::Method;
-
-use crate::percent;
 
 /// A method that a route can name (API Gateway's HTTP API knows these seven and ANY).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

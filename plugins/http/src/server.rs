@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hikigane_trigger::proxy::Connection;
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, PluginState, Resource, Source, SourceError};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,7 +16,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::event::Connection;
 use crate::gateway::Gateway;
 use crate::spec::Config;
 use crate::table::{RouteTable, Target};

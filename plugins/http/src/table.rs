@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use hikigane_model::{BindingId, InvokeMode};
+use hikigane_trigger::proxy::percent;
 
-use crate::percent;
 use crate::route::{Methods, Pattern, RoutePath, Segment, Verb};
 
 /// A binding's route, as the manifest has it.

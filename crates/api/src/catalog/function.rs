@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use hikigane_model::LogFormat;
+use hikigane_model::{LogFormat, LogLevel};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,6 +26,12 @@ pub struct Function {
     /// Concurrency set aside for it, and its cap.
     #[serde(default)]
     pub reserved: Option<u32>,
+    /// Environments of `$LATEST` that the manifest wants initialised ahead.
+    #[serde(skip)]
+    pub provisioned: Option<u32>,
+    /// What becomes of invocations that go in a circle.
+    #[serde(default)]
+    pub recursive_loop: RecursiveLoop,
     /// It is declared in the manifest: the API shows it and changes nothing.
     #[serde(skip)]
     pub from_manifest: bool,
@@ -36,6 +42,16 @@ impl Row for Function {
     fn is_kept(&self) -> bool {
         !self.from_manifest
     }
+}
+
+/// What becomes of invocations that go in a circle through other services (AWS: `RecursiveLoop`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecursiveLoop {
+    /// They go on.
+    Allow,
+    /// They are stopped.
+    #[default]
+    Terminate,
 }
 
 /// The code and configuration of a function at a version.
@@ -77,8 +93,14 @@ pub struct Version {
     pub inert: BTreeMap<String, Value>,
     /// Its code.
     pub code: Code,
+    /// When its runtime is renewed.
+    #[serde(default)]
+    pub runtime_update: RuntimeUpdate,
     /// A UUID that changes with every change.
     pub revision: String,
+    /// The revision at which code or configuration changed last, when what changed since is neither.
+    #[serde(default)]
+    pub edition: Option<String>,
     /// When it was changed last.
     pub modified: DateTime<Utc>,
     /// Where it is in its life.
@@ -92,17 +114,43 @@ impl Row for Version {
 }
 
 impl Version {
-    /// Gives it a new revision, as of now.
+    /// Gives it a new revision, as of now: its code or its configuration changed.
     pub fn revise(&mut self, now: DateTime<Utc>) {
         self.revision = uuid::Uuid::new_v4().to_string();
+        self.edition = None;
         self.modified = now;
+    }
+
+    /// Gives it a new revision, because something changed that is not in its environments: they stay.
+    pub fn touch(&mut self) {
+        let revision = uuid::Uuid::new_v4().to_string();
+        let before = std::mem::replace(&mut self.revision, revision);
+        self.edition.get_or_insert(before);
     }
 
     /// Tells this state of code and configuration from every other: an environment of another is never used.
     pub fn generation(&self) -> u64 {
-        self.revision
-            .parse::<uuid::Uuid>()
-            .map_or(0, |uuid| uuid.as_u64_pair().0)
+        let edition = self.edition.as_ref().unwrap_or(&self.revision);
+        edition.parse::<uuid::Uuid>().map_or(0, |uuid| uuid.as_u64_pair().0)
+    }
+}
+
+/// When the runtime of a version is renewed (AWS: `RuntimeManagementConfig`). There is one of each here, so that it is kept and shown only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeUpdate {
+    /// `Auto`, `FunctionUpdate` or `Manual`.
+    pub mode: String,
+    /// The ARN of the version of the runtime that is wanted, with `Manual`.
+    pub runtime_version: Option<String>,
+}
+
+impl Default for RuntimeUpdate {
+    fn default() -> Self {
+        Self {
+            mode: "Auto".to_owned(),
+            runtime_version: None,
+        }
     }
 }
 
@@ -135,9 +183,9 @@ pub struct Logging {
     /// Text or JSON.
     pub format: LogFormat,
     /// `ApplicationLogLevel`.
-    pub application_level: Option<String>,
+    pub application_level: Option<LogLevel>,
     /// `SystemLogLevel`.
-    pub system_level: Option<String>,
+    pub system_level: Option<LogLevel>,
     /// `LogGroup`.
     pub group: String,
 }

@@ -17,7 +17,7 @@ pub struct CodeSigningConfig {
     /// ARNs of the versions of signing profiles that may sign.
     pub publishers: Vec<String>,
     /// What happens to code that none of them signed.
-    pub policy: Policy,
+    pub policy: SigningPolicy,
     /// When it was changed last.
     pub modified: DateTime<Utc>,
     /// Its tags.
@@ -31,7 +31,7 @@ impl Row for CodeSigningConfig {
 
 /// What happens to code that is not to be trusted (AWS: `UntrustedArtifactOnDeployment`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Policy {
+pub enum SigningPolicy {
     /// It is deployed, with a warning.
     #[default]
     Warn,

@@ -51,6 +51,11 @@ impl<T> Table<T> {
         self.0.remove(key)
     }
 
+    /// Removes the rows whose keys start with `prefix`.
+    pub fn remove_starting_with(&mut self, prefix: &str) {
+        self.0.retain(|key, _| !key.starts_with(prefix));
+    }
+
     /// All rows, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<T>)> {
         self.0.iter().map(|(key, row)| (key.as_str(), row))
@@ -77,11 +82,6 @@ impl<T> Table<T> {
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -148,12 +148,18 @@ macro_rules! tables {
 }
 
 tables! {
+    aliases: super::Alias,
     code_signing_configs: super::CodeSigningConfig,
+    event_invokes: super::EventInvoke,
     functions: super::Function,
     layer_versions: super::LayerVersion,
     layers: super::Layer,
+    mappings: super::Mapping,
+    policies: super::Policy,
+    provisioned: super::Provisioned,
     revocations: super::Revocation,
     signing_jobs: super::SigningJob,
     signing_profiles: super::SigningProfile,
+    urls: super::Url,
     versions: super::Version,
 }

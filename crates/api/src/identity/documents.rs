@@ -15,6 +15,11 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Documents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Documents::default();
+    }
 }
 
 /// Documents by kind and key. They live as long as the server.

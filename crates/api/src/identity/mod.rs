@@ -78,7 +78,7 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
     };
     let parameters = Parameters::read(head.uri.query().unwrap_or_default(), &body);
     let Some(action) = parameters.get("Action").map(str::to_owned) else {
-        return unknown_operation().await.into_response();
+        return unknown_operation().into_response();
     };
     let Some((service, name, act)) = ACTIONS.iter().find(|(_, name, _)| *name == action) else {
         let service = sigv4::service(signed::parts(&head));

@@ -12,7 +12,7 @@ pub fn time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
 }
 
-/// The shape `FunctionConfiguration`. `arn` and `version` say as what the version is shown; the members of an update are not shown of lists.
+/// The shape `FunctionConfiguration`.
 pub struct Configuration<'a> {
     /// The function.
     pub name: &'a FunctionName,
@@ -20,17 +20,16 @@ pub struct Configuration<'a> {
     pub version: &'a Version,
     /// Its number, or `$LATEST`.
     pub number: Qualifier,
-    /// The ARN ends with the number.
-    pub qualified: bool,
-    /// `LastUpdateStatus` and the like are shown.
-    pub with_update: bool,
+    /// What the ARN ends with: as what it was asked for.
+    pub qualifier: Option<&'a Qualifier>,
+    /// It is one of a list, of which AWS leaves out state, last update and version of the runtime (AWS documentation, ListFunctions; recorded).
+    pub listed: bool,
 }
 
 impl Configuration<'_> {
     /// As JSON, with AWS's defaults and without what is not set (recorded from AWS).
     pub fn json(&self) -> Value {
         let version = self.version;
-        let qualifier = self.qualified.then_some(&self.number);
         let mut answer = Map::new();
         let mut put = |member: &str, value: Value| {
             if !value.is_null() {
@@ -38,7 +37,7 @@ impl Configuration<'_> {
             }
         };
         put("FunctionName", self.name.as_str().into());
-        put("FunctionArn", function_arn(self.name, qualifier).into());
+        put("FunctionArn", function_arn(self.name, self.qualifier).into());
         put("Runtime", version.runtime.clone().into());
         put("Role", version.role.as_str().into());
         put("Handler", version.handler.clone().into());
@@ -85,6 +84,9 @@ impl Configuration<'_> {
             json!({"ApplyOn": version.snap_start, "OptimizationStatus": "Off"}),
         );
         put("LoggingConfig", self.logging());
+        if self.listed {
+            return Value::Object(answer);
+        }
         if let Some(runtime) = &version.runtime {
             put(
                 "RuntimeVersionConfig",
@@ -108,9 +110,6 @@ impl Configuration<'_> {
         put("State", state.into());
         put("StateReason", reason.into());
         put("StateReasonCode", code.into());
-        if !self.with_update {
-            return;
-        }
         // AWS gives the creation's words to an update under way (recorded).
         let (status, reason, code) = match self.version.update {
             None => return,
@@ -144,8 +143,8 @@ impl Configuration<'_> {
         let mut answer = json!({"LogFormat": logging.format, "LogGroup": logging.group});
         if let Some(answer) = answer.as_object_mut() {
             for (member, level) in [
-                ("ApplicationLogLevel", &logging.application_level),
-                ("SystemLogLevel", &logging.system_level),
+                ("ApplicationLogLevel", logging.application_level),
+                ("SystemLogLevel", logging.system_level),
             ] {
                 if let Some(level) = level {
                     answer.insert(member.into(), level.as_str().into());

@@ -11,7 +11,7 @@ use super::create::check_tags;
 use super::page::Page;
 use super::rules::{self, Named};
 use super::{Input, Lambda, State};
-use crate::catalog::{CodeSigningConfig, Policy};
+use crate::catalog::{CodeSigningConfig, SigningPolicy};
 use crate::error::ApiError;
 
 #[derive(Debug, Deserialize)]
@@ -33,7 +33,7 @@ struct Publishers {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Policies {
-    untrusted_artifact_on_deployment: Option<Policy>,
+    untrusted_artifact_on_deployment: Option<SigningPolicy>,
 }
 
 impl Settings {
@@ -61,7 +61,7 @@ impl Lambda {
         let mut config = CodeSigningConfig {
             description: None,
             publishers: Vec::new(),
-            policy: Policy::default(),
+            policy: SigningPolicy::default(),
             modified: self.now(),
             tags: settings.tags.clone(),
         };
@@ -86,8 +86,7 @@ impl Lambda {
         let settings: Settings = input.parse()?;
         let now = self.now();
         self.change(|state| {
-            let id = existing(state, &arn)?.0.to_owned();
-            let config = state.code_signing_configs.get_mut(&id).ok_or_else(|| missing(&arn))?;
+            let (id, config) = modifiable(state, &arn)?;
             settings.apply(config);
             config.modified = now;
             Ok(answer(&id, config))
@@ -174,8 +173,16 @@ pub(super) fn arn_of(id: &str) -> String {
     rules::arn(&format!("code-signing-config:{id}"))
 }
 
-fn existing<'a>(state: &'a State, arn: &str) -> Result<(&'a str, &'a CodeSigningConfig), ApiError> {
+/// A configuration, with its id.
+pub(super) fn existing<'a>(state: &'a State, arn: &str) -> Result<(&'a str, &'a CodeSigningConfig), ApiError> {
     find(state, arn).ok_or_else(|| missing(arn))
+}
+
+/// A configuration to be changed, with its id.
+pub(super) fn modifiable<'a>(state: &'a mut State, arn: &str) -> Result<(String, &'a mut CodeSigningConfig), ApiError> {
+    let id = existing(state, arn)?.0.to_owned();
+    let config = state.code_signing_configs.get_mut(&id).ok_or_else(|| missing(arn))?;
+    Ok((id, config))
 }
 
 fn find<'a>(state: &'a State, arn: &str) -> Option<(&'a str, &'a CodeSigningConfig)> {
@@ -187,7 +194,7 @@ fn find<'a>(state: &'a State, arn: &str) -> Option<(&'a str, &'a CodeSigningConf
 
 /// Recorded from AWS, without a `Type`.
 fn missing(arn: &str) -> ApiError {
-    ApiError::not_found(format!("The Lambda code signing configuration {arn} can not be found.")).without_type()
+    ApiError::not_found(format!("The Lambda code signing configuration {arn} can not be found.")).untyped()
 }
 
 /// The functions that have a configuration: names and ARNs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hikigane_model::{FunctionName, LogFormat, Qualifier, limits};
+use hikigane_model::{FunctionName, LogFormat, LogLevel, Qualifier, limits};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::code_signing;
 use super::layered::resolve;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
-use crate::catalog::{Code, Logging, Version, version_key};
+use crate::catalog::{Code, Logging, RecursiveLoop, RuntimeUpdate, Version, version_key};
 use crate::error::ApiError;
 use crate::shapes::LAMBDA;
 
@@ -70,8 +70,8 @@ struct DeadLetter {
 #[serde(rename_all = "PascalCase", default)]
 struct LoggingConfig {
     log_format: Option<LogFormat>,
-    application_log_level: Option<String>,
-    system_log_level: Option<String>,
+    application_log_level: Option<LogLevel>,
+    system_log_level: Option<LogLevel>,
     log_group: Option<String>,
 }
 
@@ -141,6 +141,8 @@ impl Lambda {
                     tags: creation.tags,
                     code_signing_config: signing(state)?,
                     reserved: None,
+                    provisioned: None,
+                    recursive_loop: RecursiveLoop::default(),
                     from_manifest: false,
                 };
                 let mut number = Qualifier::Latest;
@@ -155,8 +157,8 @@ impl Lambda {
                     name: &name,
                     version: &function.latest,
                     number,
-                    qualified: false,
-                    with_update: true,
+                    qualifier: None,
+                    listed: false,
                 }
                 .json();
                 state.functions.insert(name.as_str(), function);
@@ -237,9 +239,9 @@ impl LoggingConfig {
         set(&mut logging.format, self.log_format);
         set(&mut logging.group, self.log_group);
         if logging.format == LogFormat::JSON {
-            let level = |set: Option<String>, old: Option<String>| set.or(old).or(Some("INFO".to_owned()));
-            logging.application_level = level(self.application_log_level, logging.application_level.take());
-            logging.system_level = level(self.system_log_level, logging.system_level.take());
+            let level = |set: Option<LogLevel>, old: Option<LogLevel>| set.or(old).or(Some(LogLevel::Info));
+            logging.application_level = level(self.application_log_level, logging.application_level);
+            logging.system_level = level(self.system_log_level, logging.system_level);
         } else {
             (logging.application_level, logging.system_level) = (None, None);
         }
@@ -277,7 +279,9 @@ pub fn blank(name: &FunctionName) -> Version {
         snap_start: "None".to_owned(),
         inert: BTreeMap::new(),
         code: Code::default(),
+        runtime_update: RuntimeUpdate::default(),
         revision: String::new(),
+        edition: None,
         modified: chrono::DateTime::UNIX_EPOCH,
         phase: Phase::Pending,
         update: None,

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
-use hikigane_model::{FunctionConfig, FunctionName};
+use hikigane_model::{FunctionConfig, FunctionName, FunctionUrl, LogFormat, LogLevel, Qualifier};
 use hikigane_router::EnvironmentSpec;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::answer::role_of_manifest;
 use super::create::blank;
-use super::{Function, Phase};
-use crate::catalog::{Code, LastUpdate, Version};
+use super::{Function, Phase, State};
+use crate::catalog::{Code, EventInvoke, LastUpdate, RecursiveLoop, Url, Version, qualified_key};
 
 /// A function of the manifest.
 pub struct Declared {
@@ -23,6 +23,8 @@ pub struct Declared {
     pub source: PathBuf,
     /// Ready to be started.
     pub spec: Arc<EnvironmentSpec>,
+    /// Its URL.
+    pub url: Option<FunctionUrl>,
 }
 
 /// All of them.
@@ -48,6 +50,27 @@ impl Functions {
     pub fn rows(&self) -> Vec<(FunctionName, Function)> {
         let row = |(name, entry): (&FunctionName, &Entry)| (name.clone(), row(&entry.declared));
         self.0.iter().map(row).collect()
+    }
+
+    /// Adds what belongs to them to a picture of the catalog.
+    pub fn declare(&self, state: &mut State) {
+        for (name, Entry { declared, .. }) in &self.0 {
+            let key = qualified_key(name, &Qualifier::Latest);
+            let modified = modified(&declared.source);
+            if let Some(config) = EventInvoke::declared(&declared.spec.config.asynchronous, modified) {
+                state.event_invokes.insert(key.as_str(), config);
+            }
+            if let Some(config) = &declared.url {
+                let url = Url {
+                    id: Url::id(name.as_str()),
+                    config: config.clone(),
+                    created: modified,
+                    modified,
+                    from_manifest: true,
+                };
+                state.urls.insert(key, url);
+            }
+        }
     }
 
     /// What a function is started with.
@@ -89,12 +112,18 @@ fn row(declared: &Declared) -> Function {
         ..blank(&config.name)
     };
     latest.logging.format = config.log_format;
+    if config.log_format == LogFormat::JSON {
+        latest.logging.application_level = config.log_level.or(Some(LogLevel::Info));
+        latest.logging.system_level = Some(LogLevel::Info);
+    }
     Function {
         latest,
         last_version: 0,
         tags: BTreeMap::from([("hikigane:declared-in".to_owned(), "manifest".to_owned())]),
         code_signing_config: None,
         reserved: config.reserved_concurrency,
+        provisioned: config.provisioned_concurrency,
+        recursive_loop: RecursiveLoop::default(),
         from_manifest: true,
     }
 }

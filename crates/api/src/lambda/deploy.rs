@@ -1,26 +1,31 @@
 //! From the catalog to what can be invoked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use hikigane_model::{AsyncConfig, FunctionConfig, FunctionName, Qualifier, RequestId, RuntimeFamily, runtime_family};
-use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Target};
+use hikigane_router::{Deployed, EnvironmentSpec, Refusal, Split, Target};
 use hikigane_store::Files;
 
 use super::{Changed, Function, Lambda, PAUSE, Phase, State};
-use crate::catalog::{LastUpdate, Version};
+use crate::catalog::{Alias, LastUpdate, RecursiveLoop, Version, version_key};
 use crate::error::ApiError;
 
 impl Lambda {
     /// Tells the router of every function that a change touched.
     pub(super) fn publish(&self, Changed { before, after }: &Changed) {
         let owner = |key: &str| key.split('/').next().unwrap_or_default().to_owned();
+        let aliases = after.aliases.changed_since(&before.aliases).map(owner);
         let functions = after.functions.changed_since(&before.functions).map(str::to_owned);
+        let provisioned = after.provisioned.changed_since(&before.provisioned).map(owner);
         let versions = after.versions.changed_since(&before.versions).map(owner);
-        for name in functions.chain(versions).collect::<BTreeSet<String>>() {
+        let event_invokes = after.event_invokes.changed_since(&before.event_invokes).map(owner);
+        let parts = aliases.chain(event_invokes).chain(provisioned).chain(versions);
+        for name in functions.chain(parts).collect::<BTreeSet<String>>() {
             let Ok(name) = FunctionName::new(&name) else { continue };
             let deployed = after
                 .function(&name)
@@ -50,8 +55,17 @@ impl Lambda {
                 .versions_of(name)
                 .map(|(number, version)| (number, self.target(name, Qualifier::Version(number), version)))
                 .collect(),
-            aliases: BTreeMap::new(),
+            aliases: state
+                .aliases_of(name)
+                .map(|(alias, leads)| (alias.to_owned(), split(leads)))
+                .collect(),
+            asynchronous: state
+                .event_invokes_of(name)
+                .map(|(qualifier, config)| (qualifier, Arc::new(config.config())))
+                .collect(),
+            may_loop: function.recursive_loop == RecursiveLoop::Allow,
             reserved: function.reserved,
+            provisioned: state.provisioned_versions(name),
         }
     }
 
@@ -97,8 +111,10 @@ impl Lambda {
             env: version.environment.clone().unwrap_or_default(),
             allow: self.allow.clone(),
             reserved_concurrency: None,
+            provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: version.logging.format,
+            log_level: version.logging.application_level,
         }
     }
 
@@ -111,6 +127,7 @@ impl Lambda {
                 self.finish_soon(name);
             }
         }
+        self.resume_mappings();
     }
 
     /// Makes a function's new code or configuration ready in the background, and lets it come into force: `Pending` becomes `Active`, and `InProgress`
@@ -125,51 +142,79 @@ impl Lambda {
         });
     }
 
+    /// [`Lambda::finish_soon`], at once.
     pub(super) async fn finish(self: &Arc<Self>, name: &FunctionName) -> Result<(), ApiError> {
+        self.finish_and(name, |_| Ok(())).await.map(drop)
+    }
+
+    /// Finishes what is under way, and does `then` in the same change: nothing can come in between. `None`: the function was deleted meanwhile, or
+    /// replaced by another, which is finished by who made it.
+    pub(super) async fn finish_and<T>(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        then: impl FnOnce(&mut State) -> Result<T, ApiError>,
+    ) -> Result<Option<T>, ApiError> {
         let state = self.catalog.state();
         let Some(function) = state.function(name).cloned() else {
-            return Ok(());
+            return Ok(None);
         };
-        let lambda = self.clone();
+        let (lambda, prepared) = (self.clone(), function.clone());
         // Held until the router has them.
-        let files = tokio::task::spawn_blocking(move || match function.latest.code.image {
+        let files = tokio::task::spawn_blocking(move || match prepared.latest.code.image {
             Some(_) => Ok(None),
-            None => lambda.files_of(&function.latest).map(Some),
+            None => lambda.files_of(&prepared.latest).map(Some),
         });
         let files = files.await.map_err(io::Error::other).flatten();
         let ready = files.is_ok();
         let now = self.now();
         self.change(|state| {
-            let Some(function) = state.functions.get_mut(name.as_str()) else {
-                return Ok(());
+            let was_prepared = |now: &Arc<Function>| {
+                now.latest.code == function.latest.code && now.latest.layers == function.latest.layers
             };
-            let last = function.last_version;
-            let latest = &mut function.latest;
-            let created = latest.phase == Phase::Pending;
-            if !created && latest.update != Some(LastUpdate::InProgress) {
-                return Ok(());
+            if !state.function(name).is_some_and(was_prepared) {
+                return Ok(None);
             }
-            match (created, ready) {
-                (true, false) => latest.phase = Phase::Failed,
-                (false, false) => latest.update = Some(LastUpdate::Failed),
-                (_, true) => {
-                    latest.phase = Phase::Active;
-                    latest.update = Some(LastUpdate::Successful);
-                }
-            }
-            latest.revise(now);
-            let (phase, update) = (latest.phase, latest.update);
-            // One that was created and published at once is ready together with it.
-            if let Some(version) = state
-                .versions
-                .get_mut(&crate::catalog::version_key(name.as_str(), last))
-                && version.phase == Phase::Pending
-            {
-                (version.phase, version.update) = (phase, update);
-                version.revise(now);
-            }
-            Ok(())
+            finish_in(state, name, ready, now);
+            then(state).map(Some)
         })
         .await
+    }
+}
+
+/// Ends what is under way with a function's unpublished version, well or not.
+fn finish_in(state: &mut State, name: &FunctionName, ready: bool, now: DateTime<Utc>) {
+    let Some(function) = state.functions.get_mut(name.as_str()) else {
+        return;
+    };
+    let last = function.last_version;
+    let latest = &mut function.latest;
+    let created = latest.phase == Phase::Pending;
+    if !created && latest.update != Some(LastUpdate::InProgress) {
+        return;
+    }
+    match (created, ready) {
+        (true, false) => latest.phase = Phase::Failed,
+        (false, false) => latest.update = Some(LastUpdate::Failed),
+        (_, true) => {
+            latest.phase = Phase::Active;
+            latest.update = Some(LastUpdate::Successful);
+        }
+    }
+    latest.revise(now);
+    let (phase, update) = (latest.phase, latest.update);
+    // One that was created and published at once is ready together with it.
+    if let Some(version) = state.versions.get_mut(&version_key(name.as_str(), last))
+        && version.phase == Phase::Pending
+    {
+        (version.phase, version.update) = (phase, update);
+        version.revise(now);
+    }
+}
+
+fn split(alias: &Alias) -> Split {
+    let share = alias.share.as_ref();
+    Split {
+        main: alias.version.clone(),
+        other: share.map(|share| (Qualifier::Version(share.version), share.weight)),
     }
 }

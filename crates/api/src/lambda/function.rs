@@ -9,7 +9,7 @@ use super::answer::Configuration;
 use super::page::Page;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda, State};
-use crate::catalog::{Version, version_key};
+use crate::catalog::Version;
 use crate::error::ApiError;
 
 /// A version that was found.
@@ -51,7 +51,8 @@ impl Lambda {
         for (key, function) in state.functions.after(&page.after) {
             let Ok(name) = FunctionName::new(key) else { continue };
             let version = self.with_code(&name, function.latest.clone()).await;
-            entries.push((key, listed(&name, &version, Qualifier::Latest, all)));
+            let latest = if all { listed } else { listed_by_name };
+            entries.push((key, latest(&name, &version, Qualifier::Latest)));
             // A page is never larger, so that the rest need not be looked at.
             if entries.len() > Page::MOST {
                 break;
@@ -59,7 +60,7 @@ impl Lambda {
             if all {
                 let versions = state.versions_of(&name);
                 entries.extend(
-                    versions.map(|(number, version)| (key, listed(&name, version, Qualifier::Version(number), true))),
+                    versions.map(|(number, version)| (key, listed(&name, version, Qualifier::Version(number)))),
                 );
             }
         }
@@ -76,9 +77,8 @@ impl Lambda {
                 ));
             }
             Some(Qualifier::Version(number)) => self.change(|state| delete_version(state, &name, number)).await?,
-            Some(qualifier @ Qualifier::Alias(_)) => {
-                self.existing(&name)?;
-                return Err(rules::no_function(&name, Some(&qualifier)));
+            Some(Qualifier::Alias(_)) => {
+                return Err(ApiError::invalid("Deletion of aliases is not currently supported."));
             }
         }
         Ok(Value::Null)
@@ -90,9 +90,8 @@ impl Lambda {
         let missing = || rules::no_function(&named.name, named.qualifier.as_ref());
         let function = state.function(&named.name).ok_or_else(missing)?.clone();
         let number = match &named.qualifier {
-            None | Some(Qualifier::Latest) => Qualifier::Latest,
-            Some(Qualifier::Version(number)) => Qualifier::Version(*number),
-            Some(Qualifier::Alias(_)) => return Err(missing()),
+            Some(Qualifier::Alias(alias)) => state.alias(&named.name, alias).ok_or_else(missing)?.version.clone(),
+            qualifier => qualifier.clone().unwrap_or(Qualifier::Latest),
         };
         let version = match number {
             Qualifier::Version(number) => state.version(&named.name, number).ok_or_else(missing)?.as_ref().clone(),
@@ -106,7 +105,7 @@ impl Lambda {
     }
 
     /// The version with size and hash of its code, which are looked up when it is the manifest's.
-    async fn with_code(&self, name: &FunctionName, mut version: Version) -> Version {
+    pub(super) async fn with_code(&self, name: &FunctionName, mut version: Version) -> Version {
         if let Some(code) = self.declared.code(name).await {
             version.code = code;
         }
@@ -118,8 +117,8 @@ impl Lambda {
             name: &named.name,
             version: &found.version,
             number: found.number.clone(),
-            qualified: named.qualifier.is_some(),
-            with_update: true,
+            qualifier: named.qualifier.as_ref(),
+            listed: false,
         }
         .json()
     }
@@ -148,31 +147,47 @@ impl Lambda {
     }
 }
 
-/// As an entry of a list, which does not show how the last update went (recorded).
-pub(super) fn listed(name: &FunctionName, version: &Version, number: Qualifier, qualified: bool) -> Value {
+/// A version as an entry of a list.
+pub(super) fn listed(name: &FunctionName, version: &Version, number: Qualifier) -> Value {
+    Configuration {
+        name,
+        version,
+        number: number.clone(),
+        qualifier: Some(&number),
+        listed: true,
+    }
+    .json()
+}
+
+/// As [`listed`], with an ARN that names no version.
+fn listed_by_name(name: &FunctionName, version: &Version, number: Qualifier) -> Value {
     Configuration {
         name,
         version,
         number,
-        qualified,
-        with_update: false,
+        qualifier: None,
+        listed: true,
     }
     .json()
 }
 
 fn delete(state: &mut State, name: &FunctionName) -> Result<(), ApiError> {
     rules::modifiable(state, name)?;
-    state.functions.remove(name.as_str());
-    let numbers: Vec<u64> = state.versions_of(name).map(|(number, _)| number).collect();
-    for number in numbers {
-        state.versions.remove(&version_key(name.as_str(), number));
-    }
+    state.remove_function(name);
     Ok(())
 }
 
-/// A version that is not there is as good as deleted.
+/// A version that is not there is as good as deleted. One that an alias leads to stays (text recorded from AWS).
 fn delete_version(state: &mut State, name: &FunctionName, number: u64) -> Result<(), ApiError> {
     rules::modifiable(state, name)?;
-    state.versions.remove(&version_key(name.as_str(), number));
+    let leading = state.aliases_of(name).filter(|(_, alias)| alias.leads_to(number));
+    let aliases: Vec<&str> = leading.map(|(alias, _)| alias).collect();
+    if !aliases.is_empty() {
+        return Err(ApiError::conflict(format!(
+            "Unable to delete version because the following aliases reference it: [{}]",
+            aliases.join(", ")
+        )));
+    }
+    state.remove_qualifier(name, &Qualifier::Version(number));
     Ok(())
 }

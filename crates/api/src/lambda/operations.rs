@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Input, Lambda};
 use crate::Endpoint;
-use crate::error::{ApiError, REQUEST_ID, unknown_operation};
+use crate::error::{ApiError, REQUEST_ID, refuse_unknown_operation};
 use crate::shapes::{LAMBDA, Operation, Parts, SIGNER, Service};
 
 /// The largest request that may carry a package (recorded from AWS).
@@ -33,7 +33,7 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
         Some((service, operation, labels))
     });
     let Some((service, operation, labels)) = asked else {
-        return unknown_operation().await.into_response();
+        return refuse_unknown_operation(request.into_body()).await.into_response();
     };
     let (head, body) = request.into_parts();
     let query = query.to_owned();
@@ -71,32 +71,70 @@ impl Lambda {
     async fn answer(self: &Arc<Self>, operation: &Operation, input: Input) -> Result<Value, ApiError> {
         match operation.name.as_str() {
             "AddLayerVersionPermission" => self.add_layer_version_permission(input).await,
+            "AddPermission" => self.add_permission(input).await,
+            "CreateAlias" => self.create_alias(input).await,
             "CreateCodeSigningConfig" => self.create_code_signing_config(input).await,
+            "CreateEventSourceMapping" => self.create_event_source_mapping(input).await,
             "CreateFunction" => self.create_function(input).await,
+            "CreateFunctionUrlConfig" => self.create_function_url_config(input).await,
+            "DeleteAlias" => self.delete_alias(input).await,
             "DeleteCodeSigningConfig" => self.delete_code_signing_config(input).await,
+            "DeleteEventSourceMapping" => self.delete_event_source_mapping(input).await,
             "DeleteFunction" => self.delete_function(input).await,
             "DeleteFunctionCodeSigningConfig" => self.delete_function_code_signing_config(input).await,
+            "DeleteFunctionConcurrency" => self.delete_function_concurrency(input).await,
+            "DeleteFunctionEventInvokeConfig" => self.delete_function_event_invoke_config(input).await,
+            "DeleteFunctionUrlConfig" => self.delete_function_url_config(input).await,
             "DeleteLayerVersion" => self.delete_layer_version(input).await,
+            "DeleteProvisionedConcurrencyConfig" => self.delete_provisioned_concurrency_config(input).await,
+            "GetAccountSettings" => self.get_account_settings().await,
+            "GetAlias" => self.get_alias(input).await,
             "GetCodeSigningConfig" => self.get_code_signing_config(input).await,
+            "GetEventSourceMapping" => self.get_event_source_mapping(input).await,
             "GetFunction" => self.get_function(input).await,
             "GetFunctionCodeSigningConfig" => self.get_function_code_signing_config(input).await,
+            "GetFunctionConcurrency" => self.get_function_concurrency(input).await,
             "GetFunctionConfiguration" => self.get_function_configuration(input).await,
+            "GetFunctionEventInvokeConfig" => self.get_function_event_invoke_config(input).await,
+            "GetFunctionRecursionConfig" => self.get_function_recursion_config(input).await,
+            "GetFunctionUrlConfig" => self.get_function_url_config(input).await,
             "GetLayerVersion" => self.get_layer_version(input).await,
             "GetLayerVersionByArn" => self.get_layer_version_by_arn(input).await,
             "GetLayerVersionPolicy" => self.get_layer_version_policy(input).await,
+            "GetPolicy" => self.get_policy(input).await,
+            "GetProvisionedConcurrencyConfig" => self.get_provisioned_concurrency_config(input).await,
+            "GetRuntimeManagementConfig" => self.get_runtime_management_config(input).await,
+            "ListAliases" => self.list_aliases(input).await,
             "ListCodeSigningConfigs" => self.list_code_signing_configs(input).await,
+            "ListEventSourceMappings" => self.list_event_source_mappings(input).await,
+            "ListFunctionEventInvokeConfigs" => self.list_function_event_invoke_configs(input).await,
+            "ListFunctionUrlConfigs" => self.list_function_url_configs(input).await,
             "ListFunctions" => self.list_functions(input).await,
             "ListFunctionsByCodeSigningConfig" => self.list_functions_by_code_signing_config(input).await,
             "ListLayerVersions" => self.list_layer_versions(input).await,
             "ListLayers" => self.list_layers(input).await,
+            "ListProvisionedConcurrencyConfigs" => self.list_provisioned_concurrency_configs(input).await,
+            "ListTags" => self.list_tags(input).await,
             "ListVersionsByFunction" => self.list_versions_by_function(input).await,
             "PublishLayerVersion" => self.publish_layer_version(input).await,
             "PublishVersion" => self.publish_version(input).await,
             "PutFunctionCodeSigningConfig" => self.put_function_code_signing_config(input).await,
+            "PutFunctionConcurrency" => self.put_function_concurrency(input).await,
+            "PutFunctionEventInvokeConfig" => self.put_function_event_invoke_config(input).await,
+            "PutFunctionRecursionConfig" => self.put_function_recursion_config(input).await,
+            "PutProvisionedConcurrencyConfig" => self.put_provisioned_concurrency_config(input).await,
+            "PutRuntimeManagementConfig" => self.put_runtime_management_config(input).await,
             "RemoveLayerVersionPermission" => self.remove_layer_version_permission(input).await,
+            "RemovePermission" => self.remove_permission(input).await,
+            "TagResource" => self.tag_resource(input).await,
+            "UntagResource" => self.untag_resource(input).await,
+            "UpdateAlias" => self.update_alias(input).await,
             "UpdateCodeSigningConfig" => self.update_code_signing_config(input).await,
+            "UpdateEventSourceMapping" => self.update_event_source_mapping(input).await,
             "UpdateFunctionCode" => self.update_function_code(input).await,
             "UpdateFunctionConfiguration" => self.update_function_configuration(input).await,
+            "UpdateFunctionEventInvokeConfig" => self.update_function_event_invoke_config(input).await,
+            "UpdateFunctionUrlConfig" => self.update_function_url_config(input).await,
             name => Err(ApiError::new(
                 501,
                 "NotImplementedException",

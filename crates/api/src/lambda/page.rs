@@ -20,6 +20,11 @@ impl Page {
 
     /// Reads `Marker` and `MaxItems`.
     pub fn of(input: &Input) -> Result<Self, ApiError> {
+        Self::up_to(Self::MOST, input)
+    }
+
+    /// As [`Page::of`], of a list that AWS gives out in other pages than most.
+    pub fn up_to(most: usize, input: &Input) -> Result<Self, ApiError> {
         let marker = BASE64_URL_SAFE_NO_PAD.decode(input.text("Marker")).ok();
         let after = marker
             .and_then(|bytes| String::from_utf8(bytes).ok())
@@ -27,9 +32,7 @@ impl Page {
         let limit = input.get("MaxItems").and_then(Value::as_u64);
         Ok(Self {
             after,
-            limit: limit.map_or(Self::MOST, |limit| {
-                usize::try_from(limit).unwrap_or(Self::MOST).clamp(1, Self::MOST)
-            }),
+            limit: limit.map_or(most, |limit| usize::try_from(limit).unwrap_or(most).clamp(1, most)),
         })
     }
 

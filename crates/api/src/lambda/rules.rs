@@ -54,6 +54,16 @@ pub fn no_function(name: &FunctionName, qualifier: Option<&Qualifier>) -> ApiErr
     ApiError::not_found(format!("Function not found: {}", function_arn(name, qualifier)))
 }
 
+/// What AWS says of most things that are not there (recorded).
+pub fn nothing_there() -> ApiError {
+    ApiError::not_found("The resource you requested does not exist.")
+}
+
+/// "Cannot find alias", with the ARN that was looked for (recorded).
+pub fn no_alias(name: &FunctionName, alias: &Qualifier) -> ApiError {
+    ApiError::not_found(format!("Cannot find alias arn: {}", function_arn(name, Some(alias))))
+}
+
 /// The function, to be changed. One that the manifest declares is changed there.
 pub fn modifiable<'a>(state: &'a mut State, name: &FunctionName) -> Result<&'a mut Function, ApiError> {
     let function = state.functions.get_mut(name.as_str());
@@ -96,11 +106,18 @@ pub fn not_in_progress(name: &FunctionName, function: &Function) -> Result<(), A
 
 /// Refuses a change that was made up for another revision (text recorded from AWS).
 pub fn revision(wanted: Option<&str>, current: &str) -> Result<(), ApiError> {
+    revision_by("GetFunction/GetAlias", wanted, current)
+}
+
+/// As [`revision`], of a revision that is to be had from `operation`.
+pub fn revision_by(operation: &str, wanted: Option<&str>, current: &str) -> Result<(), ApiError> {
     match wanted {
         Some(wanted) if wanted != current => Err(ApiError::new(
             412,
             "PreconditionFailedException",
-            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+            format!(
+                "The Revision Id provided does not match the latest Revision Id. Call the {operation} API to retrieve the latest Revision Id"
+            ),
         )),
         _ => Ok(()),
     }

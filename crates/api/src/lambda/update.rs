@@ -11,7 +11,7 @@ use super::code::{CodeSource, Taken, check_size};
 use super::create::{Settings, check_source};
 use super::layered::resolve;
 use super::rules::{self, Named};
-use super::{Function, Input, Lambda};
+use super::{Function, Input, Lambda, Phase, State, versions};
 use crate::catalog::LastUpdate;
 use crate::error::ApiError;
 
@@ -69,18 +69,21 @@ impl Lambda {
             return Ok(answer(&name, &function));
         }
         let answer = self
-            .change_function(&name, |function| {
+            .change(|state: &mut State| {
+                let function = rules::modifiable(state, &name)?;
                 change(function)?;
                 function.latest.update = Some(LastUpdate::InProgress);
                 function.latest.revise(now);
-                Ok(answer(&name, function))
+                if !update.publish {
+                    return Ok(answer(&name, function));
+                }
+                // In one step, since another update would publish its own code under this one's name. Active together with the unpublished version (recorded).
+                let mut version = function.latest.clone();
+                (version.phase, version.update) = (Phase::Pending, None);
+                version.revise(now);
+                versions::publish(state, &name, version)
             })
             .await?;
-        if update.publish {
-            // A version is of code that is in force.
-            self.finish(&name).await?;
-            return self.publish_latest(&name, None).await;
-        }
         self.finish_soon(name);
         Ok(answer)
     }
@@ -123,8 +126,8 @@ fn answer(name: &FunctionName, function: &Function) -> Value {
         name,
         version: &function.latest,
         number: Qualifier::Latest,
-        qualified: false,
-        with_update: true,
+        qualifier: None,
+        listed: false,
     }
     .json()
 }

@@ -9,7 +9,7 @@ use hikigane_model::FunctionName;
 
 use super::code_signing::arn_of;
 use super::{Lambda, State};
-use crate::catalog::{Code, Policy, UsedLayer};
+use crate::catalog::{Code, SigningPolicy, UsedLayer};
 use crate::error::ApiError;
 use crate::signing::{Fingerprint, JobId, ProfileVersion, Publisher, Signature, Trust, Verdict, read, verify};
 
@@ -119,20 +119,20 @@ impl Code {
 }
 
 /// Who signed what may be deployed.
-fn allowed(name: &FunctionName, verdict: Verdict, policy: Policy) -> Result<Option<Signature>, ApiError> {
+fn allowed(name: &FunctionName, verdict: Verdict, policy: SigningPolicy) -> Result<Option<Signature>, ApiError> {
     match (verdict, policy) {
         (Verdict::Broken(_), _) => Err(broken()),
         (Verdict::Trusted(signature), _) => Ok(Some(signature)),
-        (_, Policy::Enforce) => Err(ApiError::new(
+        (_, SigningPolicy::Enforce) => Err(ApiError::new(
             400,
             "CodeVerificationFailedException",
             format!(
                 "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is not configured to accept. Check the provided signature for {name}."
             ),
         )),
-        (Verdict::Revoked(signature) | Verdict::Expired(signature), Policy::Warn) => Ok(Some(signature)),
+        (Verdict::Revoked(signature) | Verdict::Expired(signature), SigningPolicy::Warn) => Ok(Some(signature)),
         // Whose name it carries is not known to be who signed it.
-        (Verdict::Unsigned | Verdict::Mismatch(_), Policy::Warn) => Ok(None),
+        (Verdict::Unsigned | Verdict::Mismatch(_), SigningPolicy::Warn) => Ok(None),
     }
 }
 

@@ -88,7 +88,7 @@ fn the_document() {
             2:1 error [layers] `layers` is not supported yet -> delete it
             3:1 error [provider] unknown key `provider` -> did you mean `defaults`?
             4:1 error [servise] unknown key `servise` -> did you mean `service`?
-            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `accessKeys`, `sandbox`, `s3Endpoint`
+            5:1 error [banana] unknown key `banana` -> the keys here are: `service`, `defaults`, `functions`, `sources`, `accessKeys`, `sandbox`, `s3Endpoint`, `accountConcurrency`
         "#,
     );
 }
@@ -169,13 +169,22 @@ fn keys() {
         "#,
     );
     check_function(
-        "url: {}\nprovisionedConcurrency: 1\nasync: {onFailure: x, onSuccess: x, deadLetter: x}\n",
+        "async: {deadLetter: x}\n",
         r#"
-            4:5 error [url] `url` is not supported yet -> delete it
-            5:5 error [provisionedConcurrency] `provisionedConcurrency` is not supported yet -> delete it
-            6:13 error [onFailure] `onFailure` is not supported yet -> delete it
-            6:27 error [onSuccess] `onSuccess` is not supported yet -> delete it
-            6:41 error [deadLetter] `deadLetter` is not supported yet -> delete it
+            4:13 error [deadLetter] `deadLetter` is not supported yet -> delete it
+        "#,
+    );
+    check_function(
+        "async: {onFailure: x, onSuccess: 'function:a b'}\n",
+        r#"
+            4:24 error [x] `x` is not a destination -> write `function:` and the name of a function, as `function:report`
+            4:38 error ['function:a b'] `function:a b` is not a destination -> write `function:` and the name of a function, as `function:report`
+        "#,
+    );
+    check_function(
+        "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
+        r#"
+            4:17 error [maybe] expected true or false, found text -> write `true` or `false`, without quotes
         "#,
     );
 }
@@ -243,7 +252,7 @@ fn functions() {
             4:14 error [20m] `20m` is out of range -> AWS Lambda allows 1s to 15m
             5:13 error [1TB] `1TB` is not a size -> write megabytes (`256`), `256MB` or `1GB`
             6:23 error [100] `100` is out of range -> AWS Lambda allows 512 to 10240 MB
-            7:26 error [950] `950` is out of range -> AWS Lambda allows 0 to 900
+            7:26 error [950] all functions together reserve 950, but at most 900 can be reserved -> of 1000 concurrent executions 100 must stay for functions without a reservation; `accountConcurrency` raises the whole
             8:16 error [JSON] expected one of `text`, `json`, found `JSON` -> did you mean `json`?
         "#,
     );
@@ -253,8 +262,14 @@ fn functions() {
             4:14 error [1500ms] `1500ms` is not a whole number of seconds -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
             5:13 error [[128]] expected a size, found a list -> write megabytes (`256`), `256MB` or `1GB`
             6:23 error [-5] `-5` is not a size -> write megabytes (`256`), `256MB` or `1GB`
-            7:26 error ['5'] expected a whole number from 0 to 900, found the text `5` -> write digits only, without quotes
+            7:26 error ['5'] expected a whole number from 0 to 99900, found the text `5` -> write digits only, without quotes
             8:16 error [xml] expected one of `text`, `json`, found `xml` -> write one of: `text`, `json`
+        "#,
+    );
+    check_function(
+        "logLevel: debug\nlogFormat: text\n",
+        r#"
+            4:15 error [debug] text lines have no least level -> add `logFormat: json`: AWS Lambda leaves lines out by their level in that format only
         "#,
     );
     check_function(
@@ -262,7 +277,7 @@ fn functions() {
         r#"
             4:14 error [1.5] `1.5` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
             5:13 error [true] expected a size, found `true` -> write megabytes (`256`), `256MB` or `1GB`
-            6:26 error [1.5] expected a whole number from 0 to 900, found the number `1.5` -> write digits only, without quotes
+            6:26 error [1.5] expected a whole number from 0 to 99900, found the number `1.5` -> write digits only, without quotes
             7:16 error [5] expected one of `text`, `json`, found the number `5` -> write one of these words
             8:18 error [5] expected text, found the number `5` -> put the value in quotes
             9:5 error [handler] expected text, found nothing -> give it a value, or delete the key
@@ -285,7 +300,25 @@ fn functions() {
 fn reservations() {
     check(
         "functions:\n  f: {code: f.js, reservedConcurrency: 500}\n  g: {code: f.js, reservedConcurrency: 401}\n  h: {code: f.js, reservedConcurrency: 1}\n",
-        r#"3:40 error [401] all functions together reserve 902, but at most 900 can be reserved -> of 1000 concurrent executions 100 must stay for functions without a reservation"#,
+        r#"3:40 error [401] all functions together reserve 902, but at most 900 can be reserved -> of 1000 concurrent executions 100 must stay for functions without a reservation; `accountConcurrency` raises the whole"#,
+    );
+    check(
+        "functions:\n  f: {code: f.js, reservedConcurrency: 500, provisionedConcurrency: 501}\n  g: {code: f.js, provisionedConcurrency: 401}\n",
+        r#"
+            2:69 error [501] 501 environments are provisioned of 500 reserved -> raise `reservedConcurrency`, which holds them, or delete it
+            3:43 error [401] all functions together reserve 901, but at most 900 can be reserved -> of 1000 concurrent executions 100 must stay for functions without a reservation; `accountConcurrency` raises the whole
+        "#,
+    );
+    check(
+        "accountConcurrency: 99\nfunctions:\n  f: {code: f.js, reservedConcurrency: 1}\n",
+        r#"3:40 error [1] all functions together reserve 1, but at most 0 can be reserved -> of 99 concurrent executions 100 must stay for functions without a reservation; `accountConcurrency` raises the whole"#,
+    );
+    check(
+        "accountConcurrency: 0\nfunctions:\n  f: {code: f.js, provisionedConcurrency: 0}\n",
+        r#"
+            1:21 error [0] `0` is out of range -> AWS Lambda allows 1 to 100000
+            3:43 error [0] `0` is out of range -> AWS Lambda allows 1 to 99900
+        "#,
     );
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hikigane_manifest::{Loaded, load};
-use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat};
+use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat, LogLevel};
 use hikigane_trigger::Resource;
 use serde_json::json;
 
@@ -58,6 +58,7 @@ fn every_key() {
         !format!("{manifest:?}").contains("nobody else"),
         "secrets are not printed"
     );
+    assert_eq!(manifest.account_concurrency, 5_000);
 
     let ingest = function(&loaded, "ingest");
     let expected = FunctionConfig {
@@ -82,11 +83,14 @@ fn every_key() {
             net: vec!["api.example.com:443".to_owned()],
         },
         reserved_concurrency: Some(4),
+        provisioned_concurrency: Some(1),
         asynchronous: AsyncConfig {
             retries: 1,
             max_age: Duration::from_secs(5400),
+            ..AsyncConfig::default()
         },
         log_format: LogFormat::JSON,
+        log_level: Some(LogLevel::Debug),
     };
     assert_eq!(*ingest, expected);
 
@@ -108,8 +112,10 @@ fn every_key() {
             net: vec!["*".to_owned()],
         },
         reserved_concurrency: None,
+        provisioned_concurrency: None,
         asynchronous: AsyncConfig::default(),
         log_format: LogFormat::Text,
+        log_level: None,
     };
     assert_eq!(*report, expected);
 

@@ -29,7 +29,7 @@ fn both_accept() {
         json!({"service": "x", "functions": {}, "defaults": {"timezone": "UTC", "runtime": "nodejs22.x", "env": {"AA": 1}}}),
         manifest(json!({"timeout": 30, "memory": 256, "ephemeralStorage": "1GB", "reservedConcurrency": 0})),
         manifest(
-            json!({"timeout": "5m", "memory": "1GB", "async": {"retries": 0, "maxAge": "1h30m"}, "logFormat": "json"}),
+            json!({"timeout": "5m", "memory": "1GB", "async": {"retries": 0, "maxAge": "1h30m"}, "logFormat": "json", "logLevel": "debug"}),
         ),
         manifest(
             json!({"timeout": "${env:SECONDS}", "reservedConcurrency": "${env:NOPE, '1'}", "env": {"AA": "x", "BB": true}}),
@@ -111,6 +111,8 @@ fn every_key_has_a_description() {
         "Function",
         "Allow",
         "Asynchronous",
+        "Cors",
+        "Url",
         "Event",
         "AccessKeyItem",
     ] {

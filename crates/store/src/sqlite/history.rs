@@ -56,6 +56,11 @@ fn prune(sql: &Connection, kept: i64, step: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Deletes all runs.
+pub(super) fn forget(sql: &Connection) -> rusqlite::Result<()> {
+    sql.execute("DELETE FROM runs", []).map(drop)
+}
+
 /// The run as it will be kept, without the memory of what is cut.
 pub(super) fn trim(mut run: Run) -> Run {
     for body in [&mut run.input, &mut run.output] {

@@ -126,6 +126,7 @@ pub(super) fn settle(
     lease: (i64, i64),
     settlement: &Settlement,
     run: Option<&Run>,
+    follow: Option<&NewEvent>,
 ) -> Result<(), Failure> {
     let (id, token) = lease;
     if !tx.leases.holds(id, token) {
@@ -151,6 +152,9 @@ pub(super) fn settle(
         Settlement::Release => 0,
     };
     history::insert(tx.sql, run)?;
+    if let Some(event) = follow {
+        enqueue(tx, event, &[])?;
+    }
     tx.queued -= removed;
     tx.leases.end(id);
     Ok(())
@@ -172,6 +176,13 @@ fn remove(sql: &Connection, id: i64) -> rusqlite::Result<i64> {
         next.execute([group])?;
     }
     Ok(1)
+}
+
+/// Takes all events out.
+pub(super) fn forget(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    let removed = tx.sql.execute("DELETE FROM queue", [])?;
+    tx.queued -= removed as i64;
+    Ok(())
 }
 
 /// How many events of the binding are in the queue.

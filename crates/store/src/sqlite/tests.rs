@@ -44,6 +44,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_leases_are_not() {
                 throttles: 0,
             },
             None,
+            None,
         )
         .await
         .unwrap();
@@ -55,7 +56,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_leases_are_not() {
         (2, Some(at(0)))
     );
     assert_eq!(store.scan("s3", "").await.unwrap().len(), 2);
-    let lost = store.settle(&leases[1], Settlement::Done, None).await;
+    let lost = store.settle(&leases[1], Settlement::Done, None, None).await;
     assert!(matches!(lost, Err(StoreError::LeaseLost)), "{lost:?}");
     let again = store.lease(at(60), 10, &[]).await.unwrap();
     assert_eq!(
@@ -146,7 +147,7 @@ fn a_killed_process_loses_nothing_that_was_acknowledged() {
                 assert!(queued.contains(id), "{id} is lost");
             }
             for lease in &leases {
-                store.settle(lease, Settlement::Done, None).await.unwrap();
+                store.settle(lease, Settlement::Done, None, None).await.unwrap();
             }
         });
     }
@@ -202,7 +203,7 @@ async fn looking_for_work_costs_no_commit() {
     store.enqueue(event("f", "1"), vec![]).await.unwrap();
     let before = store.commits();
     let lease = store.lease(at(1), 1, &[]).await.unwrap().remove(0);
-    store.settle(&lease, Settlement::Release, None).await.unwrap();
+    store.settle(&lease, Settlement::Release, None, None).await.unwrap();
     store.next_due(&[]).await.unwrap();
     assert_eq!(store.commits(), before);
     store.lease(at(1), 1, &[]).await.unwrap();
@@ -307,7 +308,7 @@ async fn a_full_disk_refuses_and_recovers() {
         ..run("f", "1")
     };
     let refused = store
-        .settle(&lease, Settlement::Done, Some(run_too_large.clone()))
+        .settle(&lease, Settlement::Done, Some(run_too_large.clone()), None)
         .await;
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     store.record(Run {
@@ -318,7 +319,7 @@ async fn a_full_disk_refuses_and_recovers() {
     // What needs no room is done, though others of its group fail; and the lease was not lost by the refusal.
     let (refused, settled, also_refused) = tokio::join!(
         store.enqueue(large("2"), vec![]),
-        store.settle(&lease, Settlement::Done, None),
+        store.settle(&lease, Settlement::Done, None, None),
         store.enqueue(
             NewEvent {
                 payload: body(300_000),

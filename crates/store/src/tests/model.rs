@@ -173,13 +173,16 @@ async fn play(steps: Vec<Step>) {
                         Settlement::Release
                     }
                 };
-                store.settle(&lease, settlement, Some(run("a", "1"))).await.unwrap();
+                store
+                    .settle(&lease, settlement, Some(run("a", "1")), None)
+                    .await
+                    .unwrap();
                 lost.push(lease);
             }
             Step::Settle { .. } => {}
             Step::SettleAgain => {
                 for lease in &lost {
-                    let refused = store.settle(lease, Settlement::Done, None).await;
+                    let refused = store.settle(lease, Settlement::Done, None, None).await;
                     assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
                 }
             }

@@ -15,6 +15,7 @@ contracts! {
     a_lease_that_is_not_held_is_refused
     retry_waits_and_keeps_the_number
     release_undoes_a_lease
+    what_follows_is_queued_with_the_settlement_or_not_at_all
     one_group_runs_in_order_one_at_a_time
     a_group_waits_for_the_retry_of_its_earliest
     next_due_is_when_a_lease_would_give_something
@@ -59,7 +60,7 @@ async fn every_field_comes_back(queue: &dyn EventQueue) {
     assert!(leases.iter().all(|lease| (lease.attempts, lease.throttles) == (0, 0)));
     assert!(leases[0].id < leases[1].id);
     queue
-        .settle(&leases[0], Settlement::Bury(burial()), None)
+        .settle(&leases[0], Settlement::Bury(burial()), None, None)
         .await
         .unwrap();
     let letters = queue.dead_letters(None, 10).await.unwrap();
@@ -115,7 +116,7 @@ async fn a_leased_event_is_not_given_twice(queue: &dyn EventQueue) {
     queue.enqueue(event("f", "1"), vec![]).await.unwrap();
     let lease = lease_all(queue, 1).await.remove(0);
     assert!(lease_all(queue, 100_000).await.is_empty());
-    queue.settle(&lease, Settlement::Done, None).await.unwrap();
+    queue.settle(&lease, Settlement::Done, None, None).await.unwrap();
     assert!(lease_all(queue, 100_000).await.is_empty());
     assert_eq!(queue.depth().await.unwrap(), 0);
 }
@@ -123,7 +124,7 @@ async fn a_leased_event_is_not_given_twice(queue: &dyn EventQueue) {
 async fn a_lease_that_is_not_held_is_refused(store: &dyn Store) {
     store.enqueue(event("f", "1"), vec![]).await.unwrap();
     let first = lease_all(store, 1).await.remove(0);
-    store.settle(&first, Settlement::Release, None).await.unwrap();
+    store.settle(&first, Settlement::Release, None, None).await.unwrap();
     let again = lease_all(store, 1).await.remove(0);
     assert_eq!(first.id, again.id);
     assert!(first.token < again.token);
@@ -133,7 +134,7 @@ async fn a_lease_that_is_not_held_is_refused(store: &dyn Store) {
         throttles: 0,
     };
     for settlement in [Settlement::Done, retry, Settlement::Bury(burial()), Settlement::Release] {
-        let refused = store.settle(&first, settlement, Some(run("f", "1"))).await;
+        let refused = store.settle(&first, settlement, Some(run("f", "1")), None).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
     }
     assert!(
@@ -146,9 +147,9 @@ async fn a_lease_that_is_not_held_is_refused(store: &dyn Store) {
             .unwrap()
             .is_empty()
     );
-    store.settle(&again, Settlement::Done, None).await.unwrap();
+    store.settle(&again, Settlement::Done, None, None).await.unwrap();
     assert!(matches!(
-        store.settle(&again, Settlement::Done, None).await,
+        store.settle(&again, Settlement::Done, None, None).await,
         Err(StoreError::LeaseLost)
     ));
 }
@@ -161,7 +162,7 @@ async fn retry_waits_and_keeps_the_number(store: &dyn Store) {
         attempts: 1,
         throttles: 4,
     };
-    store.settle(&first, retry, Some(run("f", "1"))).await.unwrap();
+    store.settle(&first, retry, Some(run("f", "1")), None).await.unwrap();
     assert_eq!(
         store
             .runs(RunFilter {
@@ -191,14 +192,35 @@ async fn release_undoes_a_lease(queue: &dyn EventQueue) {
                 throttles: 2,
             },
             None,
+            None,
         )
         .await
         .unwrap();
     let lease = lease_all(queue, 61).await.remove(0);
-    queue.settle(&lease, Settlement::Release, None).await.unwrap();
+    queue.settle(&lease, Settlement::Release, None, None).await.unwrap();
     assert_eq!(queue.next_due(&[]).await.unwrap(), Some(at(60)));
     let again = lease_all(queue, 60).await.remove(0);
     assert_eq!((again.attempts, again.throttles), (1, 2));
+}
+
+async fn what_follows_is_queued_with_the_settlement_or_not_at_all(queue: &dyn EventQueue) {
+    queue.enqueue(event("f", "1"), vec![]).await.unwrap();
+    let lease = lease_all(queue, 1).await.remove(0);
+    let follow = || Some(event("g", "2"));
+    queue.settle(&lease, Settlement::Done, None, follow()).await.unwrap();
+    assert_eq!(queue.depth().await.unwrap(), 1);
+    let refused = queue.settle(&lease, Settlement::Done, None, follow()).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    let leases = lease_all(queue, 1).await;
+    assert_eq!(
+        leases.iter().map(|lease| &lease.event).collect::<Vec<_>>(),
+        [&event("g", "2")]
+    );
+    queue
+        .settle(&leases[0], Settlement::Bury(burial()), None, follow())
+        .await
+        .unwrap();
+    assert_eq!(ids(&lease_all(queue, 1).await), ["2"]);
 }
 
 async fn one_group_runs_in_order_one_at_a_time(queue: &dyn EventQueue) {
@@ -207,11 +229,11 @@ async fn one_group_runs_in_order_one_at_a_time(queue: &dyn EventQueue) {
     }
     let leases = lease_all(queue, 1).await;
     assert_eq!(ids(&leases), ["a1", "b1"]);
-    queue.settle(&leases[0], Settlement::Done, None).await.unwrap();
+    queue.settle(&leases[0], Settlement::Done, None, None).await.unwrap();
     let leases = lease_all(queue, 1).await;
     assert_eq!(ids(&leases), ["a2"]);
     queue
-        .settle(&leases[0], Settlement::Bury(burial()), None)
+        .settle(&leases[0], Settlement::Bury(burial()), None, None)
         .await
         .unwrap();
     // One that comes while another of the group is out waits, too.
@@ -219,7 +241,7 @@ async fn one_group_runs_in_order_one_at_a_time(queue: &dyn EventQueue) {
     assert_eq!(ids(&leases), ["a3"]);
     queue.enqueue(grouped("f", "a4", "a"), vec![]).await.unwrap();
     assert!(lease_all(queue, 1).await.is_empty());
-    queue.settle(&leases[0], Settlement::Done, None).await.unwrap();
+    queue.settle(&leases[0], Settlement::Done, None, None).await.unwrap();
     assert_eq!(ids(&lease_all(queue, 1).await), ["a4"]);
 }
 
@@ -236,6 +258,7 @@ async fn a_group_waits_for_the_retry_of_its_earliest(queue: &dyn EventQueue) {
                 attempts: 1,
                 throttles: 0,
             },
+            None,
             None,
         )
         .await
@@ -300,11 +323,12 @@ async fn pending_counts_one_binding_until_it_is_done(queue: &dyn EventQueue) {
                 throttles: 0,
             },
             None,
+            None,
         )
         .await
         .unwrap();
     assert_eq!(queue.pending(&binding).await.unwrap(), 2);
-    queue.settle(&leases[1], Settlement::Done, None).await.unwrap();
+    queue.settle(&leases[1], Settlement::Done, None, None).await.unwrap();
     assert_eq!(queue.pending(&binding).await.unwrap(), 1);
     assert_eq!(queue.depth().await.unwrap(), 2);
 }
@@ -314,7 +338,10 @@ async fn bury(queue: &dyn EventQueue, events: Vec<NewEvent>) {
     for event in events {
         queue.enqueue(event, vec![]).await.unwrap();
         for lease in lease_all(queue, 1).await {
-            queue.settle(&lease, Settlement::Bury(burial()), None).await.unwrap();
+            queue
+                .settle(&lease, Settlement::Bury(burial()), None, None)
+                .await
+                .unwrap();
         }
     }
 }

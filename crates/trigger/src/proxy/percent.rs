@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 /// A path segment's text. An invalid sequence (`%zz`) stays as it is; text that does not decode to UTF-8 stays as a whole.
-pub(crate) fn decode(text: &str) -> Cow<'_, str> {
+pub fn decode(text: &str) -> Cow<'_, str> {
     if text.contains('%') {
         percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
     } else {
@@ -14,7 +14,7 @@ pub(crate) fn decode(text: &str) -> Cow<'_, str> {
 }
 
 /// A key or value of a query: as [`decode`], and `+` is a space.
-pub(crate) fn decode_query(text: &str) -> Cow<'_, str> {
+pub fn decode_query(text: &str) -> Cow<'_, str> {
     if !text.contains('+') {
         return decode(text);
     }

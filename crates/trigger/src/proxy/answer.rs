@@ -1,5 +1,4 @@
-//! The response of a function's result: API Gateway's HTTP API, payload format 2.0 (developer guide, "Create AWS Lambda
-//! proxy integrations for HTTP APIs").
+//! The response that a function's result describes.
 //!
 //! An object with `statusCode` describes the response. Anything else is the body of a JSON response with status 200; a
 //! string is its text (AWS answers `hello`, not `"hello"`, as recorded).
@@ -12,56 +11,64 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A response of the gateway.
-pub(crate) type Reply = Response<Full<Bytes>>;
+type Result<T, E = Malformed> = std::result::Result<T, E>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A result that describes no legal response, and why.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) &'static str);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
 
-/// A response of the gateway's own: `{"message":"…"}`.
-pub(crate) fn message(status: StatusCode, json: &'static str) -> Reply {
-    reply(status, JSON, Bytes::from_static(json.as_bytes()))
-}
+const NOT_JSON: Malformed = Malformed("the function's result is not JSON");
 
-/// A response with a JSON body.
-pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    reply(status, JSON, body.into())
-}
-
-/// The response that a function's result, JSON text, describes.
-pub(crate) fn of_result(result: &Bytes) -> Result<Reply, Malformed> {
-    const NOT_JSON: Malformed = Malformed("the function's result is not JSON");
+/// The response that a function's result, JSON text, describes. One that names no content type gets `content_type`.
+pub fn of_result(result: &Bytes, content_type: HeaderValue) -> Result<Response<Bytes>> {
     match result.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => {
             let answer: Answer<'_> = serde_json::from_slice(result).map_err(|_| NOT_JSON)?;
             match &answer.status_code {
-                Some(status) => answer.to_reply(status_code(status)?, result),
-                None => Ok(json(StatusCode::OK, result.clone())),
+                Some(status) => {
+                    let body = answer.to_body(result)?;
+                    let head = answer.to_head(status_code(status)?, content_type)?;
+                    let bodiless = is_bodiless(head.status());
+                    Ok(head.map(|()| if bodiless { Bytes::new() } else { body }))
+                }
+                None => Ok(json(result.clone())),
             }
         }
         Some(b'"') => {
             let Text(text) = serde_json::from_slice(result).map_err(|_| NOT_JSON)?;
-            Ok(json(StatusCode::OK, share(text, result)))
+            Ok(json(share(text, result)))
         }
         _ => {
             serde_json::from_slice::<IgnoredAny>(result).map_err(|_| NOT_JSON)?;
-            Ok(json(StatusCode::OK, result.clone()))
+            Ok(json(result.clone()))
         }
     }
 }
 
-fn reply(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    reply
+/// The head of a response whose body is streamed after it: the prelude, a JSON object with `statusCode`, `headers` and `cookies`, each of which
+/// may be missing (npm aws-lambda-ric, `HttpResponseStream`).
+pub fn head(prelude: &[u8], content_type: HeaderValue) -> Result<Response<()>> {
+    let answer: Answer<'_> = serde_json::from_slice(prelude).map_err(|_| Malformed("the prelude is no JSON object"))?;
+    let status = match &answer.status_code {
+        Some(status) => status_code(status)?,
+        None => StatusCode::OK,
+    };
+    answer.to_head(status, content_type)
+}
+
+fn json(body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// These two have no body and so no type of one (RFC 9110, sections 15.3.5 and 15.4.5).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// A JSON text, borrowed when it has no escapes.
@@ -86,22 +93,19 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn to_reply(&self, status: StatusCode, result: &Bytes) -> Result<Reply, Malformed> {
-        let body = self.to_body(result)?;
-        // These two have no body and so no type of one (RFC 9110, sections 15.3.5 and 15.4.5).
-        let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let mut reply = Response::new(Full::new(if bodiless { Bytes::new() } else { body }));
-        *reply.status_mut() = status;
-        let headers = reply.headers_mut();
+    fn to_head(&self, status: StatusCode, content_type: HeaderValue) -> Result<Response<()>> {
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        let headers = head.headers_mut();
         self.add_headers(headers)?;
         self.add_cookies(headers)?;
-        if !bodiless && !headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, TEXT);
+        if !is_bodiless(status) && !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, content_type);
         }
-        Ok(reply)
+        Ok(head)
     }
 
-    fn to_body(&self, result: &Bytes) -> Result<Bytes, Malformed> {
+    fn to_body(&self, result: &Bytes) -> Result<Bytes> {
         let encoded = match self.is_base64_encoded {
             None | Some(Json::Null) => false,
             Some(Json::Bool(encoded)) => encoded,
@@ -118,7 +122,7 @@ impl Answer<'_> {
         }
     }
 
-    fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), Malformed> {
+    fn add_headers(&self, headers: &mut HeaderMap) -> Result<()> {
         let entries = match &self.headers {
             None | Some(Json::Null) => return Ok(()),
             Some(Json::Object(entries)) => entries,
@@ -143,7 +147,7 @@ impl Answer<'_> {
         Ok(())
     }
 
-    fn add_cookies(&self, headers: &mut HeaderMap) -> Result<(), Malformed> {
+    fn add_cookies(&self, headers: &mut HeaderMap) -> Result<()> {
         let cookies = match &self.cookies {
             None | Some(Json::Null) => return Ok(()),
             Some(Json::List(cookies)) => cookies,
@@ -159,7 +163,7 @@ impl Answer<'_> {
     }
 }
 
-/// Whether a function may set a header: not those that frame the message or rule the connection, which are the gateway's.
+/// Whether a function may set a header: not those that frame the message or rule the connection, which are the server's.
 fn passes(name: &HeaderName) -> bool {
     !matches!(
         name.as_str(),
@@ -175,13 +179,13 @@ fn passes(name: &HeaderName) -> bool {
 }
 
 /// A value without line breaks and other control characters: no function can write a header line, or a response, of its own.
-fn header_value(text: &str) -> Result<HeaderValue, Malformed> {
+fn header_value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Malformed("a header's value has illegal characters"))
 }
 
 /// A status that can end an exchange: 200 to 599, a number or a numeric string. Statuses below 200 are interim (RFC 9110,
 /// section 15.2): a client would wait for another.
-fn status_code(value: &Json<'_>) -> Result<StatusCode, Malformed> {
+fn status_code(value: &Json<'_>) -> Result<StatusCode> {
     let code = match value {
         Json::Number(number) => number.as_u64(),
         Json::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),

@@ -1,5 +1,4 @@
-//! The event of a request: API Gateway's HTTP API, payload format 2.0 (developer guide, "Create AWS Lambda proxy
-//! integrations for HTTP APIs"). Written straight into a buffer: this is the hot path.
+//! The event of a request. Written straight into a buffer: this is the hot path.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -8,26 +7,25 @@ use std::net::{IpAddr, SocketAddr};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Datelike, Timelike, Utc};
-use hikigane_model::ACCOUNT_ID;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Version, request};
 
-use crate::percent;
-use crate::table::Match;
+use super::percent;
 
 /// What is known of a connection, the same for all its requests.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     /// The caller's address.
-    pub(crate) peer_ip: String,
-    /// The gateway's own address, the name of a host that names none (HTTP/1.0).
-    pub(crate) local_ip: String,
-    /// The gateway's port.
-    pub(crate) local_port: u16,
+    pub peer_ip: String,
+    /// The server's own address, the name of a host that names none (HTTP/1.0).
+    pub local_ip: String,
+    /// The server's port.
+    pub local_port: u16,
 }
 
 impl Connection {
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+    /// A connection of `peer` to `local`.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         let text = |ip: IpAddr| {
             if ip.is_ipv6() {
                 format!("[{ip}]")
@@ -43,24 +41,45 @@ impl Connection {
     }
 }
 
+/// Who takes requests for functions.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway<'a> {
+    /// Whose it is; of a URL that everybody may call: `anonymous`.
+    pub account_id: &'a str,
+    /// The id of the API or the URL.
+    pub api_id: &'a str,
+    /// What it found out about the caller, JSON: `{"iam": ..}`.
+    pub authorizer: Option<&'a str>,
+}
+
 /// A request that has a route and a complete body.
-pub(crate) struct Request<'a> {
-    pub(crate) route: &'a Match<'a, 'a>,
-    pub(crate) head: &'a request::Parts,
+pub struct Request<'a> {
+    /// Who took it.
+    pub gateway: Gateway<'a>,
+    /// The route, as `GET /items/{id}` or `$default`.
+    pub route_key: &'a str,
+    /// What the path has in place of the route's names, still encoded.
+    pub path_parameters: &'a [(&'a str, &'a str)],
+    /// Method, target and headers.
+    pub head: &'a request::Parts,
     /// The host that the request is for, with its port when it named one.
-    pub(crate) host: &'a str,
-    pub(crate) connection: &'a Connection,
-    pub(crate) request_id: &'a str,
-    pub(crate) time: DateTime<Utc>,
-    pub(crate) body: &'a [u8],
+    pub host: &'a str,
+    /// Where it came from.
+    pub connection: &'a Connection,
+    /// Its id.
+    pub request_id: &'a str,
+    /// When it came.
+    pub time: DateTime<Utc>,
+    /// Its body.
+    pub body: &'a [u8],
 }
 
 impl Request<'_> {
     /// The event as JSON. Parts that the request does not have are left out.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
+    pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1536 + self.body.len() + self.body.len() / 2);
         out.extend_from_slice(br#"{"version":"2.0","routeKey":"#);
-        push_string(&mut out, &self.route.target.key);
+        push_string(&mut out, self.route_key);
         out.extend_from_slice(br#","rawPath":"#);
         push_string(&mut out, self.head.uri.path());
         let query = self.head.uri.query().unwrap_or_default();
@@ -112,10 +131,16 @@ impl Request<'_> {
     fn push_context(&self, out: &mut Vec<u8>) {
         let domain = domain_name(self.host);
         out.extend_from_slice(br#","requestContext":{"accountId":""#);
-        out.extend_from_slice(ACCOUNT_ID.as_bytes());
+        push_escaped(out, self.gateway.account_id);
         out.extend_from_slice(br#"","apiId":""#);
-        out.extend_from_slice(API_ID.as_bytes());
-        out.extend_from_slice(br#"","domainName":""#);
+        push_escaped(out, self.gateway.api_id);
+        if let Some(authorizer) = self.gateway.authorizer {
+            out.extend_from_slice(br#"","authorizer":"#);
+            out.extend_from_slice(authorizer.as_bytes());
+            out.extend_from_slice(br#","domainName":""#);
+        } else {
+            out.extend_from_slice(br#"","domainName":""#);
+        }
         push_escaped(out, domain);
         out.extend_from_slice(br#"","domainPrefix":""#);
         push_escaped(out, domain_prefix(domain));
@@ -136,7 +161,7 @@ impl Request<'_> {
         out.extend_from_slice(br#""},"requestId":""#);
         out.extend_from_slice(self.request_id.as_bytes());
         out.extend_from_slice(br#"","routeKey":"#);
-        push_string(out, &self.route.target.key);
+        push_string(out, self.route_key);
         out.extend_from_slice(br#","stage":"$default","time":""#);
         push_time(out, self.time);
         let _ = write!(out, r#"","timeEpoch":{}}}"#, self.time.timestamp_millis());
@@ -162,7 +187,7 @@ impl Request<'_> {
 
     fn push_path_parameters(&self, out: &mut Vec<u8>) {
         let mut before: &[u8] = br#","pathParameters":{"#;
-        for (name, value) in self.route.target.parameters.iter().zip(&self.route.values) {
+        for (name, value) in self.path_parameters {
             out.extend_from_slice(before);
             push_string(out, name);
             out.push(b':');
@@ -175,8 +200,6 @@ impl Request<'_> {
     }
 }
 
-/// The id of the one API that the gateway is.
-const API_ID: &str = "hikigane";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whether a header of the request stands in the event: not those which are written from what the gateway knows itself,
@@ -279,7 +302,7 @@ fn push_joined(out: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName, separa
 }
 
 /// A header's value as text: UTF-8, or else Latin-1, which HTTP once meant (RFC 9110, section 5.5).
-pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
+fn header_text(value: &HeaderValue) -> Cow<'_, str> {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => text.into(),
         Err(_) => value
