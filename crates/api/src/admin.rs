@@ -78,6 +78,7 @@ async fn status(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiErro
         "queued": router.queue().depth().await.map_err(unavailable)?,
         "runsNotRecorded": router.history().dropped(),
         "inspector": endpoint.inspector.as_ref().map(Inspector::address),
+        "signatureValidationErrors": endpoint.lambda.distrust().counts(),
     })))
 }
 

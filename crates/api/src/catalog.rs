@@ -9,6 +9,7 @@ mod function;
 mod layer;
 mod mapping;
 mod provisioned;
+mod signing;
 mod table;
 mod url;
 
@@ -23,6 +24,10 @@ pub use function::{Code, Function, LastUpdate, Logging, Phase, RecursiveLoop, Ru
 pub use layer::{Layer, LayerPolicy, LayerStatement, LayerVersion, UsedLayer};
 pub use mapping::{EventSource, Mapping, MappingState};
 pub use provisioned::{Provisioned, provisioned_key};
+pub use signing::{
+    CodeSigningConfig, Place, Revocation, Secret, SigningJob, SigningKey, SigningPolicy, SigningProfile, Validity,
+    ValidityUnit,
+};
 pub use table::{Row, Table};
 pub use url::Url;
 
@@ -34,6 +39,8 @@ use crate::policy::Policy;
 pub struct State {
     /// Aliases by [`qualified_key`].
     pub aliases: Table<Alias>,
+    /// Code signing configurations by id.
+    pub code_signing_configs: Table<CodeSigningConfig>,
     /// Event-invoke configurations of functions (under `$LATEST`), versions and aliases by [`qualified_key`].
     pub event_invokes: Table<EventInvoke>,
     /// Functions by name.
@@ -48,6 +55,12 @@ pub struct State {
     pub policies: Table<Policy>,
     /// Provisioned concurrency by [`provisioned_key`].
     pub provisioned: Table<Provisioned>,
+    /// What is trusted no more.
+    pub revocations: Table<Revocation>,
+    /// Signing jobs by id.
+    pub signing_jobs: Table<SigningJob>,
+    /// Signing profiles by name.
+    pub signing_profiles: Table<SigningProfile>,
     /// URLs of functions (under `$LATEST`) and aliases by [`qualified_key`].
     pub urls: Table<Url>,
     /// Published versions by [`version_key`].

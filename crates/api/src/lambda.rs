@@ -7,6 +7,7 @@ mod account;
 mod aliases;
 mod answer;
 mod code;
+mod code_signing;
 mod concurrency;
 mod create;
 mod declared;
@@ -20,7 +21,7 @@ mod layers;
 mod management;
 mod mappings;
 mod operations;
-mod page;
+pub(crate) mod page;
 mod permissions;
 mod provisioned;
 mod rules;
@@ -28,6 +29,7 @@ mod s3;
 mod tags;
 mod update;
 mod urls;
+pub(crate) mod verification;
 mod versions;
 
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ use hikigane_trigger::ObjectStore;
 
 pub use declared::Declared;
 pub(crate) use operations::serve;
+pub(crate) use s3::Object;
 pub(crate) use urls::UrlTarget;
 
 use crate::catalog::{Catalog, Changed, Function, Phase, State};
@@ -84,6 +87,7 @@ pub struct Lambda {
     allow: Allow,
     address: SocketAddr,
     account_concurrency: u32,
+    distrust: verification::Distrust,
 }
 
 impl Lambda {
@@ -107,6 +111,7 @@ impl Lambda {
             allow: parts.allow,
             address: parts.address,
             account_concurrency: parts.account_concurrency,
+            distrust: verification::Distrust::default(),
         });
         lambda.publish(&Changed {
             before: Arc::default(),
@@ -119,6 +124,11 @@ impl Lambda {
     /// The functions that are both declared in the manifest and kept from an earlier `CreateFunction`: the manifest's run.
     pub fn shadowed(&self) -> &[FunctionName] {
         &self.shadowed
+    }
+
+    /// How often untrusted code came to each function since the start.
+    pub(crate) fn distrust(&self) -> &verification::Distrust {
+        &self.distrust
     }
 
     /// Every version of every function.
@@ -136,8 +146,18 @@ impl Lambda {
         names.flat_map(versions).collect()
     }
 
+    /// Where objects are.
+    pub(crate) fn buckets(&self) -> &s3::Buckets {
+        &self.buckets
+    }
+
+    /// What is deployed now.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.catalog.state()
+    }
+
     /// Makes one change of the catalog and of what can be invoked.
-    async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    pub(crate) async fn change<T>(&self, work: impl FnOnce(&mut State) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let whole = |state: &mut State| {
             let before = state.code_storage();
             let result = work(state)?;
@@ -184,7 +204,7 @@ impl Lambda {
         self.address
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.router.clock().now()
     }
 }

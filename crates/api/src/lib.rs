@@ -14,6 +14,8 @@ mod name;
 mod policy;
 mod shapes;
 mod signed;
+mod signer;
+pub mod signing;
 pub mod sigv4;
 mod stream;
 mod url;

@@ -20,6 +20,9 @@ pub use request::{Input, Parts};
 /// AWS Lambda.
 pub static LAMBDA: LazyLock<Service> = LazyLock::new(|| Service::of(include_str!("../shapes/lambda.json")));
 
+/// AWS Signer.
+pub static SIGNER: LazyLock<Service> = LazyLock::new(|| Service::of(include_str!("../shapes/signer.json")));
+
 /// A service.
 pub struct Service {
     operations: Vec<Operation>,
@@ -216,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_descriptions_are_whole() {
-        for service in [&LAMBDA] {
+        for service in [&LAMBDA, &SIGNER] {
             assert!(service.operations.len() > 10);
             for operation in &service.operations {
                 if let Some(input) = &operation.input {

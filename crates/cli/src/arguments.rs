@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 use clap::{Args, Parser, Subcommand};
 
 /// Your own Lambda: routes events into JavaScript functions.
@@ -37,6 +37,8 @@ pub enum Command {
     Dlq(Dlq),
     /// Show what this machine gives: the layers of the sandbox, limits, versions. Exit code 1 when a layer is missing
     Doctor(Doctor),
+    /// Sign a zip of code, so that functions with a code signing configuration take it; or look at its signature
+    Sign(Sign),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +82,38 @@ pub struct Doctor {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// The zip
+    pub file: PathBuf,
+    /// The private key, on the curve P-384, in PEM
+    #[arg(long, value_name = "FILE", required_unless_present = "verify")]
+    pub key: Option<PathBuf>,
+    /// The key's X.509 certificate, in PEM
+    #[arg(long, value_name = "FILE", required_unless_present = "verify")]
+    pub cert: Option<PathBuf>,
+    /// How many days the signature holds, such as 90d [default: 135 months, or as long as the certificate]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub expires: Option<Days>,
+    /// Where the signed zip goes [default: in the zip's place]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Sign nothing: say who signed the zip, and fail unless it is whole and its signature holds
+    #[arg(long, conflicts_with_all = ["key", "cert", "expires", "output"])]
+    pub verify: bool,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn days(text: &str) -> Result<Days, String> {
+    let number = text.strip_suffix('d').and_then(|number| number.parse::<u32>().ok());
+    number
+        .filter(|number| *number > 0)
+        .map(|number| Days::new(number.into()))
+        .ok_or_else(|| "write a number of days, such as 90d".into())
 }
 
 /// Which server is asked, and how the answer is printed.

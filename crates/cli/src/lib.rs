@@ -17,6 +17,7 @@ mod client;
 mod doctor;
 mod inspect;
 mod server;
+mod sign;
 mod up;
 
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
         Command::Runs(runs) => inspect::runs(&runs),
         Command::Dlq(dlq) => inspect::dlq(&dlq),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
+        Command::Sign(sign) => sign::sign(&sign),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

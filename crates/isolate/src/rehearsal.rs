@@ -62,10 +62,7 @@ fn function(root: &Path, handler: &str, node_major: u32) -> WorkerInit {
         node_major,
         require_modules: node_major >= 24,
         memory_mb: 128,
-        // As many as Lambda has.
-        env: (0..30)
-            .map(|n| (format!("HIKIGANE_REHEARSAL_{n}"), n.to_string()))
-            .collect(),
+        env: Default::default(),
         read: Vec::new(),
         write: Vec::new(),
         net: Vec::new(),

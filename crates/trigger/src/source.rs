@@ -40,22 +40,24 @@ pub trait Source: Send {
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError>;
 }
 
-/// Objects in buckets, to be read.
+/// Objects in buckets.
 pub trait ObjectStore: Send + Sync {
     /// Opens an object. Blocks.
     fn open(&self, bucket: &str, key: &str) -> Result<File, ObjectError>;
+    /// Puts an object there, whole or not at all; it replaces what was there. Blocks until it is on disk.
+    fn put(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), ObjectError>;
 }
 
-/// Why an object cannot be read.
+/// Why an object cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// It has no bucket of that name.
     #[error("there is no such bucket")]
     NoSuchBucket,
-    /// The bucket has no object of that name.
+    /// The bucket has no object of that name, or can have none.
     #[error("there is no such object")]
     NoSuchKey,
-    /// The object is there, and the machine does not give it.
+    /// The machine does not give it, or take it.
     #[error("{0}")]
     Unavailable(#[from] io::Error),
 }

@@ -21,6 +21,22 @@ pub(crate) struct BucketObjects {
 
 impl ObjectStore for Buckets {
     fn open(&self, bucket: &str, key: &str) -> Result<File, ObjectError> {
+        let (bucket, key) = self.find(bucket, key)?;
+        match bucket.tree.open(&key)? {
+            Some((file, _)) => Ok(file),
+            None => Err(ObjectError::NoSuchKey),
+        }
+    }
+
+    fn put(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), ObjectError> {
+        let (bucket, key) = self.find(bucket, key)?;
+        Ok(bucket.tree.write(&key, content)?)
+    }
+}
+
+impl Buckets {
+    /// The bucket, and a key that a file in it can have.
+    fn find(&self, bucket: &str, key: &str) -> Result<(&BucketObjects, ObjectKey), ObjectError> {
         let mut buckets = self.0.iter();
         let bucket = buckets
             .find(|candidate| candidate.name == bucket)
@@ -31,10 +47,7 @@ impl ObjectStore for Buckets {
         if !key.components().all(is_name) || bucket.ignore.covers(&key) {
             return Err(ObjectError::NoSuchKey);
         }
-        match bucket.tree.open(&key)? {
-            Some((file, _)) => Ok(file),
-            None => Err(ObjectError::NoSuchKey),
-        }
+        Ok((bucket, key))
     }
 }
 
@@ -97,6 +110,25 @@ mod tests {
             assert_eq!(read("code", key), Err("there is no such object".to_owned()), "{key:?}");
         }
         assert_eq!(read("other", "a.zip"), Err("there is no such bucket".to_owned()));
+
+        buckets.put("code", "out-1/signed/a.zip", b"new").unwrap();
+        buckets.put("code", "a.zip", b"newer").unwrap();
+        assert_eq!(read("code", "out-1/signed/a.zip"), Ok("new".to_owned()));
+        assert_eq!(read("code", "a.zip"), Ok("newer".to_owned()));
+        for key in ["../x", "out/x", "link/x", ".hidden", "x.part", "in", ""] {
+            assert!(buckets.put("code", key, b"no").is_err(), "{key:?}");
+        }
+        // A link is replaced, not followed; nothing half made is left.
+        buckets.put("code", "link", b"own").unwrap();
+        assert_eq!(std::fs::read(directory.path().join("secret")).unwrap(), b"secret");
+        assert!(!directory.path().join("x").exists());
+        let names = std::fs::read_dir(&root).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(
+            names
+                .into_iter()
+                .all(|name| name == "x.part" || !name.ends_with(".part"))
+        );
         std::fs::remove_dir_all(root).unwrap();
         assert_eq!(read("code", "a.zip"), Err("there is no such object".to_owned()));
     }

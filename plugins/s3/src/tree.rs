@@ -5,11 +5,12 @@
 //! between two looks.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hikigane_trigger::CancellationToken;
+use hikigane_trigger::model::RequestId;
 use md5::{Digest, Md5};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
@@ -197,6 +198,28 @@ impl Tree {
         })
     }
 
+    /// Puts an object at `key`, whole or not at all; it replaces what stands there. Directories on the way are made.
+    pub(crate) fn write(&self, key: &ObjectKey, content: &[u8]) -> io::Result<()> {
+        let mut parent = openat(
+            CWD,
+            &self.root,
+            descend(OFlags::PATH) & !OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?;
+        let mut names = key.components().peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                return put(&parent, name, content);
+            }
+            match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            parent = openat(&parent, name, descend(OFlags::PATH), Mode::empty())?;
+        }
+        Ok(())
+    }
+
     /// The entries of a directory: objects, and directories to go on with. Nothing when it is not there any more.
     pub(crate) fn entries(&self, directory: Option<&ObjectKey>) -> io::Result<Vec<(Vec<u8>, Look)>> {
         let handle = match self.open_directory(directory, OFlags::RDONLY) {
@@ -247,6 +270,21 @@ impl Tree {
         let root = openat(CWD, &self.root, descend(root_mode) & !OFlags::NOFOLLOW, Mode::empty())?;
         walk_down(root, directory.map_or(b"".as_slice(), ObjectKey::as_bytes), mode)
     }
+}
+
+/// Makes a file under a name that buckets ignore unless they are told otherwise, and renames it when it is whole.
+fn put(directory: &OwnedFd, name: &[u8], content: &[u8]) -> io::Result<()> {
+    let half = format!(".{}.part", RequestId::random());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(directory, &half, flags, Mode::from_raw_mode(0o644))?);
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| Ok(rustix::fs::renameat(directory, &half, directory, name)?));
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(directory, &half, AtFlags::empty());
+    }
+    written
 }
 
 /// Opens the directory `path` below `start`, name by name; the last one with `mode`.

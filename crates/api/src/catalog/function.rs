@@ -20,6 +20,9 @@ pub struct Function {
     /// Its tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// The id of its code signing configuration.
+    #[serde(default)]
+    pub code_signing_config: Option<String>,
     /// Concurrency set aside for it, and its cap.
     #[serde(default)]
     pub reserved: Option<u32>,

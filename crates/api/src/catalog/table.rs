@@ -149,6 +149,7 @@ macro_rules! tables {
 
 tables! {
     aliases: super::Alias,
+    code_signing_configs: super::CodeSigningConfig,
     event_invokes: super::EventInvoke,
     functions: super::Function,
     layer_versions: super::LayerVersion,
@@ -156,6 +157,9 @@ tables! {
     mappings: super::Mapping,
     policies: super::Policy,
     provisioned: super::Provisioned,
+    revocations: super::Revocation,
+    signing_jobs: super::SigningJob,
+    signing_profiles: super::SigningProfile,
     urls: super::Url,
     versions: super::Version,
 }

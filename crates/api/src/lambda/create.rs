@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::answer::Configuration;
 use super::code::{CodeSource, check_size};
+use super::code_signing;
 use super::layered::resolve;
 use super::rules::Named;
 use super::{Function, Input, Lambda, Phase, State};
@@ -91,6 +92,7 @@ struct Creation {
     tags: BTreeMap<String, String>,
     package_type: Option<String>,
     architectures: Option<Vec<String>>,
+    code_signing_config_arn: Option<String>,
     #[serde(flatten)]
     settings: Settings,
 }
@@ -115,9 +117,17 @@ impl Lambda {
         check_source(&version.package_type, &creation.code)?;
         let state = self.catalog.state();
         self.free(&state, &name)?;
-        resolve(&state, &layers)?;
+        let used = resolve(&state, &layers)?;
+        let signing = |state: &State| {
+            let arn = creation.code_signing_config_arn.as_deref();
+            arn.map(|arn| code_signing::named(state, arn)).transpose()
+        };
+        let config = signing(&state)?;
         let taken = self.take_in(creation.code).await?;
         version.code = taken.code;
+        self.check_signature(&name, config.as_deref(), &mut version.code)
+            .await?;
+        self.check_layers(&name, config.as_deref(), &used).await?;
         version.revise(self.now());
         let answer = self
             .change(|state| {
@@ -129,6 +139,7 @@ impl Lambda {
                     latest: version,
                     last_version: 0,
                     tags: creation.tags,
+                    code_signing_config: signing(state)?,
                     reserved: None,
                     provisioned: None,
                     recursive_loop: RecursiveLoop::default(),

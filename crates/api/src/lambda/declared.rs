@@ -120,6 +120,7 @@ fn row(declared: &Declared) -> Function {
         latest,
         last_version: 0,
         tags: BTreeMap::from([("hikigane:declared-in".to_owned(), "manifest".to_owned())]),
+        code_signing_config: None,
         reserved: config.reserved_concurrency,
         provisioned: config.provisioned_concurrency,
         recursive_loop: RecursiveLoop::default(),

@@ -35,7 +35,8 @@ impl Lambda {
     pub(super) async fn publish_layer_version(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = layer_name(&input)?;
         let publication: Publication = input.parse()?;
-        let taken = self.take_in(publication.content).await?;
+        let mut taken = self.take_in(publication.content).await?;
+        self.note_signature(&mut taken.code).await?;
         let version = LayerVersion {
             description: publication.description,
             license: publication.license_info,

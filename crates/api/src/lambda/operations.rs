@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Input, Lambda};
 use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID, refuse_unknown_operation};
-use crate::shapes::{LAMBDA, Operation, Parts};
+use crate::shapes::{LAMBDA, Operation, Parts, SIGNER, Service};
 
 /// The largest request that may carry a package (recorded from AWS).
 const PACKAGE: usize = 70_167_211;
@@ -27,7 +27,12 @@ const LARGE: usize = 256 * 1024;
 pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
     let uri = request.uri().clone();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    let Some((operation, labels)) = LAMBDA.find(request.method().as_str(), path, query) else {
+    let services: [&Service; 2] = [&LAMBDA, &SIGNER];
+    let asked = services.into_iter().find_map(|service| {
+        let (operation, labels) = service.find(request.method().as_str(), path, query)?;
+        Some((service, operation, labels))
+    });
+    let Some((service, operation, labels)) = asked else {
         return refuse_unknown_operation(request.into_body()).await.into_response();
     };
     let (head, body) = request.into_parts();
@@ -43,7 +48,7 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
                 headers: &head.headers,
                 body: &body,
             };
-            LAMBDA.read(operation, &parts)
+            service.read(operation, &parts)
         };
         let input = if large {
             let read = tokio::task::spawn_blocking(read).await;
@@ -51,6 +56,9 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
         } else {
             read()?
         };
+        if std::ptr::eq(service, &*SIGNER) {
+            return endpoint.lambda.answer_signer(operation, input).await;
+        }
         endpoint.lambda.answer(operation, input).await
     };
     match answer.await {
@@ -65,12 +73,15 @@ impl Lambda {
             "AddLayerVersionPermission" => self.add_layer_version_permission(input).await,
             "AddPermission" => self.add_permission(input).await,
             "CreateAlias" => self.create_alias(input).await,
+            "CreateCodeSigningConfig" => self.create_code_signing_config(input).await,
             "CreateEventSourceMapping" => self.create_event_source_mapping(input).await,
             "CreateFunction" => self.create_function(input).await,
             "CreateFunctionUrlConfig" => self.create_function_url_config(input).await,
             "DeleteAlias" => self.delete_alias(input).await,
+            "DeleteCodeSigningConfig" => self.delete_code_signing_config(input).await,
             "DeleteEventSourceMapping" => self.delete_event_source_mapping(input).await,
             "DeleteFunction" => self.delete_function(input).await,
+            "DeleteFunctionCodeSigningConfig" => self.delete_function_code_signing_config(input).await,
             "DeleteFunctionConcurrency" => self.delete_function_concurrency(input).await,
             "DeleteFunctionEventInvokeConfig" => self.delete_function_event_invoke_config(input).await,
             "DeleteFunctionUrlConfig" => self.delete_function_url_config(input).await,
@@ -78,8 +89,10 @@ impl Lambda {
             "DeleteProvisionedConcurrencyConfig" => self.delete_provisioned_concurrency_config(input).await,
             "GetAccountSettings" => self.get_account_settings().await,
             "GetAlias" => self.get_alias(input).await,
+            "GetCodeSigningConfig" => self.get_code_signing_config(input).await,
             "GetEventSourceMapping" => self.get_event_source_mapping(input).await,
             "GetFunction" => self.get_function(input).await,
+            "GetFunctionCodeSigningConfig" => self.get_function_code_signing_config(input).await,
             "GetFunctionConcurrency" => self.get_function_concurrency(input).await,
             "GetFunctionConfiguration" => self.get_function_configuration(input).await,
             "GetFunctionEventInvokeConfig" => self.get_function_event_invoke_config(input).await,
@@ -92,10 +105,12 @@ impl Lambda {
             "GetProvisionedConcurrencyConfig" => self.get_provisioned_concurrency_config(input).await,
             "GetRuntimeManagementConfig" => self.get_runtime_management_config(input).await,
             "ListAliases" => self.list_aliases(input).await,
+            "ListCodeSigningConfigs" => self.list_code_signing_configs(input).await,
             "ListEventSourceMappings" => self.list_event_source_mappings(input).await,
             "ListFunctionEventInvokeConfigs" => self.list_function_event_invoke_configs(input).await,
             "ListFunctionUrlConfigs" => self.list_function_url_configs(input).await,
             "ListFunctions" => self.list_functions(input).await,
+            "ListFunctionsByCodeSigningConfig" => self.list_functions_by_code_signing_config(input).await,
             "ListLayerVersions" => self.list_layer_versions(input).await,
             "ListLayers" => self.list_layers(input).await,
             "ListProvisionedConcurrencyConfigs" => self.list_provisioned_concurrency_configs(input).await,
@@ -103,6 +118,7 @@ impl Lambda {
             "ListVersionsByFunction" => self.list_versions_by_function(input).await,
             "PublishLayerVersion" => self.publish_layer_version(input).await,
             "PublishVersion" => self.publish_version(input).await,
+            "PutFunctionCodeSigningConfig" => self.put_function_code_signing_config(input).await,
             "PutFunctionConcurrency" => self.put_function_concurrency(input).await,
             "PutFunctionEventInvokeConfig" => self.put_function_event_invoke_config(input).await,
             "PutFunctionRecursionConfig" => self.put_function_recursion_config(input).await,
@@ -113,6 +129,7 @@ impl Lambda {
             "TagResource" => self.tag_resource(input).await,
             "UntagResource" => self.untag_resource(input).await,
             "UpdateAlias" => self.update_alias(input).await,
+            "UpdateCodeSigningConfig" => self.update_code_signing_config(input).await,
             "UpdateEventSourceMapping" => self.update_event_source_mapping(input).await,
             "UpdateFunctionCode" => self.update_function_code(input).await,
             "UpdateFunctionConfiguration" => self.update_function_configuration(input).await,

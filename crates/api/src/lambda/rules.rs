@@ -123,6 +123,16 @@ pub fn revision_by(operation: &str, wanted: Option<&str>, current: &str) -> Resu
     }
 }
 
+/// Refuses code whose signature was checked by another code signing configuration than the one that the function has.
+pub fn signed_by(config: Option<&str>, function: &Function) -> Result<(), ApiError> {
+    if function.code_signing_config.as_deref() == config {
+        return Ok(());
+    }
+    Err(ApiError::conflict(
+        "The function's code signing configuration was changed during the update: send it again.",
+    ))
+}
+
 /// The ARN of something of Lambda's in this account: `layer:name`, `code-signing-config:csc-..`.
 pub fn arn(resource: &str) -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT_ID}:{resource}")

@@ -54,6 +54,34 @@ impl Buckets {
             None => Err(no_bucket()),
         }
     }
+
+    /// Puts an object into one of the server's own buckets. Blocks.
+    pub fn put(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), ApiError> {
+        let put_object = |code: &str, message: &str| {
+            ApiError::invalid(format!(
+                "Error occurred while PutObject. S3 Error Code: {code}. S3 Error Message: {message}"
+            ))
+        };
+        for store in &self.own {
+            match store.put(bucket, key, content) {
+                Err(ObjectError::NoSuchBucket) => {}
+                Ok(()) => return Ok(()),
+                Err(ObjectError::NoSuchKey) => {
+                    return Err(put_object(
+                        "InvalidArgument",
+                        "The key is none that this bucket can have.",
+                    ));
+                }
+                Err(ObjectError::Unavailable(error)) => {
+                    return Err(unavailable(format!("the object cannot be written: {error}")));
+                }
+            }
+        }
+        Err(put_object(
+            "NoSuchBucket",
+            "The specified bucket does not exist: objects are put into buckets of the manifest only",
+        ))
+    }
 }
 
 /// S3's GetObject, unsigned.

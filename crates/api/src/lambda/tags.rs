@@ -1,10 +1,11 @@
-//! ListTags, TagResource, UntagResource: of functions and event source mappings.
+//! ListTags, TagResource, UntagResource: of functions, event source mappings and code signing configurations.
 
 use std::collections::BTreeMap;
 
 use hikigane_model::FunctionName;
 use serde_json::{Value, json};
 
+use super::code_signing;
 use super::create::check_tags;
 use super::rules::{self, too_long};
 use super::{Input, Lambda, State};
@@ -15,6 +16,8 @@ type Tags = BTreeMap<String, String>;
 
 /// Something that can have tags.
 enum Tagged {
+    /// By its ARN.
+    CodeSigningConfig(String),
     Function(FunctionName),
     /// By its UUID.
     Mapping(String),
@@ -76,10 +79,7 @@ impl Tagged {
                 Ok(Self::Function(name))
             }
             (Some("event-source-mapping"), Some(uuid)) => Ok(Self::Mapping(uuid.to_ascii_lowercase())),
-            (Some("code-signing-config"), _) => Err(ApiError::not_found(format!(
-                "The Lambda code signing configuration {arn} can not be found."
-            ))
-            .untyped()),
+            (Some("code-signing-config"), _) => Ok(Self::CodeSigningConfig(arn.to_owned())),
             (Some("capacity-provider"), _) => Err(ApiError::not_found(format!("Capacity provider not found: {arn}"))),
             _ => Err(rules::nothing_there()),
         }
@@ -87,6 +87,7 @@ impl Tagged {
 
     fn tags<'a>(&self, state: &'a State) -> Result<&'a Tags, ApiError> {
         match self {
+            Self::CodeSigningConfig(arn) => Ok(&code_signing::existing(state, arn)?.1.tags),
             Self::Function(name) => {
                 let function = state.function(name).ok_or_else(|| rules::no_function(name, None))?;
                 Ok(&function.tags)
@@ -100,6 +101,7 @@ impl Tagged {
 
     fn tags_mut<'a>(&self, state: &'a mut State) -> Result<&'a mut Tags, ApiError> {
         match self {
+            Self::CodeSigningConfig(arn) => Ok(&mut code_signing::modifiable(state, arn)?.1.tags),
             Self::Function(name) => Ok(&mut rules::modifiable(state, name)?.tags),
             Self::Mapping(uuid) => {
                 let mapping = state.mappings.get_mut(uuid).ok_or_else(|| no_mapping(uuid))?;

@@ -40,15 +40,19 @@ impl Lambda {
     pub(super) async fn update_function_code(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = Named::of(&input)?.name;
         let update: CodeUpdate = input.parse()?;
+        let function = rules::modifiable_now(&self.catalog.state(), &name)?;
+        let config = function.code_signing_config.as_deref();
         let check = |function: &Function| {
             rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
-            rules::not_in_progress(&name, function)
+            rules::not_in_progress(&name, function)?;
+            // The signature is checked before the change, and by what holds when it is made.
+            rules::signed_by(config, function)
         };
-        let function = rules::modifiable_now(&self.catalog.state(), &name)?;
         check(&function)?;
         check_source(&function.latest.package_type, &update.code)?;
         // The pin keeps the package until the end. After a dry run nothing else does.
-        let Taken { code, pin: _pin } = self.take_in(update.code).await?;
+        let Taken { mut code, pin: _pin } = self.take_in(update.code).await?;
+        self.check_signature(&name, config, &mut code).await?;
         let now = self.now();
         let change = |function: &mut Function| {
             check(function)?;
@@ -87,6 +91,13 @@ impl Lambda {
     pub(super) async fn update_function_configuration(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
         let name = Named::of(&input)?.name;
         let update: ConfigurationUpdate = input.parse()?;
+        let state = self.catalog.state();
+        let config = state
+            .function(&name)
+            .and_then(|function| function.code_signing_config.clone());
+        if let (Some(config), Some(arns)) = (&config, &update.settings.layers) {
+            self.check_layers(&name, Some(config), &resolve(&state, arns)?).await?;
+        }
         let now = self.now();
         let answer = self
             .change(|state| {
@@ -94,6 +105,7 @@ impl Lambda {
                 let function = rules::modifiable(state, &name)?;
                 rules::revision(update.revision_id.as_deref(), &function.latest.revision)?;
                 rules::not_in_progress(&name, function)?;
+                rules::signed_by(config.as_deref(), function)?;
                 update.settings.apply(&mut function.latest)?;
                 if let Some(layers) = layers {
                     function.latest.layers = layers?;
