@@ -404,7 +404,10 @@ fn a_function_that_dies_under_a_debugger_takes_only_that_with_it() {
             "index.mjs",
             "export const handler = async ({ how }) => {\n\
              \x20 if (how === 'exit') process.exit(3);\n\
-             \x20 if (how === 'reject') Promise.reject(new Error('nobody'));\n\
+             \x20 if (how === 'reject') {\n\
+             \x20   Promise.reject(new Error('nobody'));\n\
+             \x20   await new Promise((done) => setTimeout(done, 1000));\n\
+             \x20 }\n\
              \x20 if (how === 'throw') throw new TypeError('mine');\n\
              \x20 return how;\n\
              };\n",

@@ -226,6 +226,7 @@ mod tests {
             provisioned_concurrency: None,
             asynchronous: AsyncConfig::default(),
             log_format: LogFormat::Text,
+            log_level: None,
         };
         EnvironmentSpec {
             config: Arc::new(config),
