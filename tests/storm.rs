@@ -208,6 +208,12 @@ impl Storm {
             let known = self.known[function].lock().unwrap();
             known.versions.last_key_value().map(|(version, _)| *version)
         };
+        // Until an update is in force the code before it runs, as on AWS.
+        let path = format!("/2015-03-31/functions/{}/configuration", name(function));
+        let configuration = self.change("GET", &path, &Value::Null);
+        if configuration.is_none_or(|configuration| configuration["LastUpdateStatus"] != "Successful") {
+            return;
+        }
         if let Some(answer) = self.call(&name(function)) {
             let mut known = self.known[function].lock().unwrap();
             known.latest.push((newest.unwrap_or(0), answer));

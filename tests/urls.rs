@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, FUNCTIONS, Project, Server, answering, api, body_of, create_function, get, request, wait_until_ready,
+    Answer, FUNCTIONS, Project, Server, answering, api, body_of, create_function, get, request, wait_for,
+    wait_until_ready,
 };
 
 const PATH: &str = "/2021-10-31/functions";
@@ -380,5 +381,9 @@ fn a_body_that_is_too_large_or_breaks_off_costs_nobody_anything() {
     let binary = [("content-type", "application/octet-stream")];
     assert_eq!(send(&server, &url, "POST", "/", &binary, &large).status, 413);
     assert_eq!(send(&server, &url, "GET", "/", &[], b"").status, 200);
+    // The history may lag behind a little.
+    wait_for("the run to be recorded", || {
+        (!server.runs("?function=echo").is_empty()).then_some(())
+    });
     assert_eq!(server.runs("?function=echo").len(), 1);
 }

@@ -55,7 +55,7 @@ fn the_document() {
     );
     check(
         "---\n",
-        r#"1:4 error [] the manifest has no `functions` -> add `functions:`, with a name and its `code`"#,
+        r#"1:4 error [] the manifest has no `functions` -> add `functions:`, with a name and its `code`; or `functions: {}` when all are deployed through the API"#,
     );
     check(
         "- a\n",
@@ -67,7 +67,7 @@ fn the_document() {
     );
     check(
         "service: x\n",
-        r#"1:1 error [service: x] the manifest has no `functions` -> add `functions:`, with a name and its `code`"#,
+        r#"1:1 error [service: x] the manifest has no `functions` -> add `functions:`, with a name and its `code`; or `functions: {}` when all are deployed through the API"#,
     );
     check(
         "functions: {}\n---\nfunctions: {}\n",
@@ -184,7 +184,9 @@ fn keys() {
     check_function(
         "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
         r#"
-            4:17 error [maybe] expected true or false, found text -> write `true` or `false`, without quotes
+            4:10 error [{cors: maybe, invokeMode: RESPONSE_STREAM}] the URL does not say who may call it -> add `auth: none` for everybody, or `auth: iam`
+            4:17 error [maybe] expected true or false, found the text `maybe` -> write `true` or `false`, without quotes
+            4:36 error [RESPONSE_STREAM] expected one of `buffered`, `response_stream`, found `RESPONSE_STREAM` -> did you mean `response_stream`?
         "#,
     );
 }
