@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Key, Project, Server, aws, boto3, zip_of};
+use crate::support::{Key, Project, Server, aws, base64, boto3, invoke, value_of, zip_of};
 
 const ANYBODY: Key = ("test", "test");
 const ROLE: &str = "arn:aws:iam::000000000000:role/r";
@@ -123,4 +123,42 @@ fn the_aws_command_line_leads_a_function_from_its_creation_to_its_end() {
     let (good, said) = run("list-durable-executions-by-function --function-name declared").unwrap();
     let text = said.as_str().unwrap();
     assert!(!good && text.contains("(NotImplementedException)"), "{text}");
+}
+
+#[test]
+fn awss_sdk_for_javascript_leads_a_function_from_its_creation_to_its_end() {
+    let Some(directory) = crate::npm::install() else {
+        return eprintln!("skipped: there is no `npm` command here");
+    };
+    std::fs::write(directory.join("life.mjs"), include_str!("clients/life.mjs")).unwrap();
+    // JSON is YAML.
+    let manifest = json!({"functions": {"life": {
+        "code": directory, "handler": "life.handler", "timeout": "60s", "memory": "512MB", "allow": {"net": ["*"]},
+    }}});
+    let project = Project::new(&manifest.to_string(), &[]);
+    let server = project.up();
+    let answers = |value: &str| zip_of(&[("index.mjs", &format!("export const handler = async () => '{value}';"))]);
+    let event = json!({
+        "one": base64(&answers("one")),
+        "two": base64(&answers("two")),
+        "layer": base64(&zip_of(&[("nodejs/shared.js", "exports.value = 1;")])),
+    });
+    assert_eq!(
+        value_of(&invoke(server.endpoint(), "life", &event.to_string())),
+        json!({
+            "made": ["Pending", "$LATEST", 128],
+            "first": "one",
+            "published": "1",
+            "second": "two",
+            "publishedAgain": "2",
+            "split": ["one", "two"],
+            "stream": "\"two\"",
+            "layers": 1,
+            "throttled": ["TooManyRequestsException", "ReservedFunctionConcurrentInvocationLimitExceeded"],
+            "provisioned": "READY",
+            "url": true,
+            "policy": 1,
+            "gone": ["ResourceNotFoundException", null],
+        })
+    );
 }

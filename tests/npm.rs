@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -155,7 +155,12 @@ fn common_js(module: &str) -> String {
 }
 
 /// A directory with the packages in `node_modules`, installed when the lock file is another than last time. `None` without npm.
-fn install() -> Option<PathBuf> {
+pub fn install() -> Option<PathBuf> {
+    static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
+    INSTALLED.get_or_init(install_once).clone()
+}
+
+fn install_once() -> Option<PathBuf> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm");
     let lock = std::fs::read_to_string(Path::new(SOURCES).join("package-lock.json")).unwrap();
     let done = directory.join("installed");
