@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    FUNCTIONS, Project, answering, api, base64, body_of, code_sha256, create_function, invoke, try_request, value_of,
-    wait_for, wait_until_ready,
+    FUNCTIONS, Project, Server, answering, api, base64, body_of, code_sha256, create_function, invoke, try_request,
+    value_of, wait_for, wait_until_ready,
 };
 
 const KILLS: u32 = 32;
@@ -75,11 +75,8 @@ fn whatever_is_killed_in_the_middle_of_a_deployment_answers_with_one_that_was_wh
             code_sha256(&code(number)).as_str(),
             "kill {kill}"
         );
-        let versions = body_of(
-            &api(&server, "GET", &format!("{FUNCTIONS}/f/versions"), &Value::Null),
-            200,
-        );
-        for version in versions["Versions"].as_array().unwrap() {
+        let versions = versions(&server);
+        for version in &versions {
             let qualifier = version["Version"].as_str().unwrap();
             let answer = value_of(&invoke(server.endpoint(), &format!("f:{qualifier}"), "1"));
             let number = u32::try_from(answer["number"].as_u64().unwrap()).unwrap();
@@ -91,13 +88,7 @@ fn whatever_is_killed_in_the_middle_of_a_deployment_answers_with_one_that_was_wh
         }
         // Each package is its files and its zip; all else goes.
         let mut packages: BTreeSet<&str> = BTreeSet::new();
-        packages.extend(
-            versions["Versions"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter_map(|version| version["CodeSha256"].as_str()),
-        );
+        packages.extend(versions.iter().filter_map(|version| version["CodeSha256"].as_str()));
         wait_for("the rest to be collected", || {
             let kept = std::fs::read_dir(project.join(".hikigane/objects")).unwrap().count();
             (kept == 2 * packages.len()).then_some(())
@@ -108,4 +99,19 @@ fn whatever_is_killed_in_the_middle_of_a_deployment_answers_with_one_that_was_wh
         served.len() > 3,
         "the deployments went on between the kills: {served:?}"
     );
+}
+
+/// All versions, page by page.
+fn versions(server: &Server) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let path = format!("{FUNCTIONS}/f/versions?Marker={marker}");
+        let page = body_of(&api(server, "GET", &path, &Value::Null), 200);
+        all.extend(page["Versions"].as_array().unwrap().iter().cloned());
+        match page["NextMarker"].as_str() {
+            Some(next) => marker = next.to_owned(),
+            None => return all,
+        }
+    }
 }
