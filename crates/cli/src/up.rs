@@ -131,7 +131,11 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
             &format!("{address}  (chrome://inspect, or attach VS Code)"),
         )?;
     }
-    line("functions", &summary.functions.join(", "))?;
+    let functions = match summary.functions.as_slice() {
+        [] => "none yet: deploy them with `aws lambda create-function`".to_owned(),
+        some => some.join(", "),
+    };
+    line("functions", &functions)?;
     for announcement in &server.announcements {
         line(announcement.label, &announcement.text)?;
     }
