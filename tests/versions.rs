@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::operations::{create_function, done, empty_server, wait_until_updated, zip_base64};
+use crate::support::operations::{create_function, done, empty_server, update_code, wait_until_updated, zip_base64};
 use crate::support::{assert_as_recorded, invoke, recorded, wait_for};
 
 fn module(variant: &str) -> String {
@@ -122,5 +122,43 @@ fn what_is_in_no_environment_leaves_the_environments_alone() {
         count(),
         1,
         "a change of the configuration is in force in a new environment"
+    );
+}
+
+#[test]
+fn all_versions_of_all_functions_are_listed_page_by_page() {
+    let (_project, server) = empty_server();
+    // "f-" comes before "f/" in the order of bytes, and after "f" in that of names.
+    for name in ["f", "f-"] {
+        create_function(&server, name, &module("one"));
+        let versions = format!("2015-03-31/functions/{name}/versions");
+        done(&server, "POST", &versions, &json!({}), 201);
+        update_code(&server, name, &module("two"));
+        done(&server, "POST", &versions, &json!({}), 201);
+    }
+    let (mut seen, mut marker) = (Vec::new(), String::new());
+    loop {
+        let path = format!("2015-03-31/functions?FunctionVersion=ALL&MaxItems=1&Marker={marker}");
+        let page = done(&server, "GET", &path, &Value::Null, 200);
+        for function in page["Functions"].as_array().unwrap() {
+            let (name, version) = (&function["FunctionName"], &function["Version"]);
+            seen.push(format!("{}:{}", name.as_str().unwrap(), version.as_str().unwrap()));
+        }
+        match page["NextMarker"].as_str() {
+            Some(next) => marker = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "declared:$LATEST",
+            "f:$LATEST",
+            "f:1",
+            "f:2",
+            "f-:$LATEST",
+            "f-:1",
+            "f-:2"
+        ]
     );
 }

@@ -157,7 +157,7 @@ impl Server {
             router: router.clone(),
             declared,
             allow: loaded.manifest.allow,
-            address,
+            address: seen_from_here(address),
             account_concurrency: loaded.manifest.account_concurrency,
         })
         .await?;

@@ -45,8 +45,8 @@ impl Lambda {
             routes.resolve(name.as_str(), None, &RequestId::random())
         };
         let latest = match function.latest.update {
-            // The one before it is still the one that runs.
-            Some(LastUpdate::InProgress) => before(),
+            // The one before it is still the one that runs; or goes on, when the update was given up.
+            Some(LastUpdate::InProgress | LastUpdate::Failed) => before(),
             _ => None,
         };
         Deployed {
@@ -142,21 +142,12 @@ impl Lambda {
         });
     }
 
-    /// [`Lambda::finish_soon`], at once.
-    pub(super) async fn finish(self: &Arc<Self>, name: &FunctionName) -> Result<(), ApiError> {
-        self.finish_and(name, |_| Ok(())).await.map(drop)
-    }
-
-    /// Finishes what is under way, and does `then` in the same change: nothing can come in between. `None`: the function was deleted meanwhile, or
-    /// replaced by another, which is finished by who made it.
-    pub(super) async fn finish_and<T>(
-        self: &Arc<Self>,
-        name: &FunctionName,
-        then: impl FnOnce(&mut State) -> Result<T, ApiError>,
-    ) -> Result<Option<T>, ApiError> {
+    /// [`Lambda::finish_soon`], at once. Nothing happens when the function was deleted meanwhile, or replaced by another, which is finished by who
+    /// made it.
+    async fn finish(self: &Arc<Self>, name: &FunctionName) -> Result<(), ApiError> {
         let state = self.catalog.state();
         let Some(function) = state.function(name).cloned() else {
-            return Ok(None);
+            return Ok(());
         };
         let (lambda, prepared) = (self.clone(), function.clone());
         // Held until the router has them.
@@ -171,11 +162,10 @@ impl Lambda {
             let was_prepared = |now: &Arc<Function>| {
                 now.latest.code == function.latest.code && now.latest.layers == function.latest.layers
             };
-            if !state.function(name).is_some_and(was_prepared) {
-                return Ok(None);
+            if state.function(name).is_some_and(was_prepared) {
+                finish_in(state, name, ready, now);
             }
-            finish_in(state, name, ready, now);
-            then(state).map(Some)
+            Ok(())
         })
         .await
     }

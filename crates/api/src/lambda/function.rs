@@ -9,7 +9,7 @@ use super::answer::Configuration;
 use super::page::Page;
 use super::rules::{self, Named};
 use super::{Function, Input, Lambda, State};
-use crate::catalog::Version;
+use crate::catalog::{Version, version_key};
 use crate::error::ApiError;
 
 /// A version that was found.
@@ -47,21 +47,25 @@ impl Lambda {
         let page = Page::of(&input)?;
         let all = input.text("FunctionVersion") == "ALL";
         let state = self.catalog.state();
+        // A page may end in the midst of a function's versions.
+        let (begun, number) = page.after.split_once('/').unwrap_or((&page.after, ""));
         let mut entries = Vec::new();
-        for (key, function) in state.functions.after(&page.after) {
-            let Ok(name) = FunctionName::new(key) else { continue };
-            let version = self.with_code(&name, function.latest.clone()).await;
-            let latest = if all { listed } else { listed_by_name };
-            entries.push((key, latest(&name, &version, Qualifier::Latest)));
+        if let (true, Ok(name)) = (all, FunctionName::new(begun)) {
+            entries.extend(
+                published(&state, &name).filter(|(key, _)| *key > version_key(begun, number.parse().unwrap_or(0))),
+            );
+        }
+        for (key, function) in state.functions.after(begun) {
             // A page is never larger, so that the rest need not be looked at.
             if entries.len() > Page::MOST {
                 break;
             }
+            let Ok(name) = FunctionName::new(key) else { continue };
+            let version = self.with_code(&name, function.latest.clone()).await;
+            let latest = if all { listed } else { listed_by_name };
+            entries.push((version_key(key, 0), latest(&name, &version, Qualifier::Latest)));
             if all {
-                let versions = state.versions_of(&name);
-                entries.extend(
-                    versions.map(|(number, version)| (key, listed(&name, version, Qualifier::Version(number)))),
-                );
+                entries.extend(published(&state, &name));
             }
         }
         Ok(page.answer("Functions", entries.into_iter()))
@@ -145,6 +149,15 @@ impl Lambda {
         let name = sha256.replace('+', "-").replace('/', "_");
         format!("http://{}{}/{name}", self.address, crate::admin::paths::PACKAGES)
     }
+}
+
+/// The published versions of a function as entries of a list, with their keys.
+fn published(state: &State, name: &FunctionName) -> impl Iterator<Item = (String, Value)> {
+    let entry = |(number, version): (u64, &Arc<Version>)| {
+        let entry = listed(name, version, Qualifier::Version(number));
+        (version_key(name.as_str(), number), entry)
+    };
+    state.versions_of(name).map(entry)
 }
 
 /// A version as an entry of a list.
