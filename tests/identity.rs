@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Key, Project, Server, aws, boto3, get, post};
+use crate::support::{Key, Project, Server, aws, boto3, get, post, request};
 
 const ANYBODY: Key = ("test", "test");
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
@@ -225,4 +225,28 @@ fn what_is_no_action_is_refused_in_xml() {
         404,
         "no action at all"
     );
+}
+
+#[test]
+fn roles_outlive_a_server_that_is_killed_and_a_refusal_changes_nothing() {
+    let (project, server) = server();
+    let call = |server: &Server, form: &str| {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        request("POST", &format!("{}/", server.endpoint()), &headers, form.as_bytes())
+    };
+    let create = "Action=CreateRole&Version=2010-05-08&RoleName=kept&AssumeRolePolicyDocument=%7B%7D";
+    assert_eq!(call(&server, create).status, 200);
+    assert_eq!(call(&server, create).status, 409);
+    server.kill();
+
+    let server = project.up();
+    let get = |name: &str| call(&server, &format!("Action=GetRole&Version=2010-05-08&RoleName={name}"));
+    assert!(
+        get("kept").text().contains("arn:aws:iam::000000000000:role/kept"),
+        "{}",
+        get("kept").text()
+    );
+    let delete = "Action=DeleteRole&Version=2010-05-08&RoleName=kept";
+    assert_eq!(call(&server, delete).status, 200);
+    assert_eq!(get("kept").status, 404);
 }

@@ -346,7 +346,6 @@ async fn reset(State(endpoint): State<Endpoint>) -> Result<Json<Value>, ApiError
         ));
     }
     endpoint.lambda.reset().await?;
-    endpoint.documents.clear();
     let router = &endpoint.router;
     router.queue().forget_events().await.map_err(unavailable)?;
     router.history().forget_runs().await.map_err(unavailable)?;

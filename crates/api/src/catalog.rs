@@ -45,6 +45,8 @@ pub struct State {
     pub event_invokes: Table<EventInvoke>,
     /// Functions by name.
     pub functions: Table<Function>,
+    /// Roles and policies, by kind and key.
+    pub(crate) identity: Table<crate::identity::Document>,
     /// Versions of layers by [`version_key`].
     pub layer_versions: Table<LayerVersion>,
     /// Layers by name.

@@ -43,7 +43,6 @@ pub struct Endpoint {
     pub(crate) router: Arc<Router>,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) documents: identity::SharedDocuments,
     /// Set in test mode: the clock may be moved from outside.
     pub(crate) test_mode: bool,
     /// Where debuggers attach, when the server listens for them.
@@ -63,7 +62,6 @@ impl Endpoint {
             router,
             lambda,
             keys,
-            documents: identity::SharedDocuments::default(),
             test_mode,
             inspector,
         }

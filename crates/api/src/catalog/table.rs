@@ -152,6 +152,7 @@ tables! {
     code_signing_configs: super::CodeSigningConfig,
     event_invokes: super::EventInvoke,
     functions: super::Function,
+    identity: crate::identity::Document,
     layer_versions: super::LayerVersion,
     layers: super::Layer,
     mappings: super::Mapping,

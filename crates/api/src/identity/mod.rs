@@ -15,17 +15,17 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::error::unknown_operation;
+use crate::error::{ApiError, unknown_operation};
 use crate::keys::{Caller, Keys};
 use crate::{Endpoint, signed, sigv4};
 
+pub(crate) use documents::Document;
 use documents::Documents;
-pub(crate) use documents::Shared as SharedDocuments;
 use query::Parameters;
 pub(crate) use query::QueryError;
 
 /// What an action does. Its result becomes the members of `<Action>Result`; null: there is none.
-type Act = fn(&Call<'_>, &mut Documents) -> Result<Value, QueryError>;
+type Act = fn(&Call<'_>, &mut Documents<'_>) -> Result<Value, QueryError>;
 
 /// Every action, by service and name.
 const ACTIONS: &[(&str, &str, Act)] = &[
@@ -90,10 +90,18 @@ pub(crate) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
         caller: head.extensions.get::<Caller>().cloned().unwrap_or(Caller::Anybody),
         now: endpoint.router.clock().now(),
     };
-    let result = act(&call, &mut endpoint.documents.lock());
-    match result {
-        Ok(result) => query::answer(service, name, &result),
-        Err(error) => error.response(service),
+    let mut refusal = None;
+    let done = endpoint.lambda.change(|state| {
+        act(&call, &mut Documents(&mut state.identity)).map_err(|error| {
+            refusal = Some(error);
+            // Undoes what it began.
+            ApiError::invalid("refused")
+        })
+    });
+    match (done.await, refusal) {
+        (Ok(result), _) => query::answer(service, name, &result),
+        (Err(_), Some(refusal)) => refusal.response(service),
+        (Err(error), None) => error.into_response(),
     }
 }
 
