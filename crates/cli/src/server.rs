@@ -168,6 +168,7 @@ impl Server {
         }
         let urls = lambda.declared_urls().into_iter().map(|(function, url)| Announcement {
             label: "url",
+            example: Some(format!("curl {url}")),
             text: format!("{url} -> function {function}"),
         });
         announcements.extend(urls);

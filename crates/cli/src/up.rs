@@ -1,12 +1,13 @@
 //! `hikigane up`.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_manifest::Manifest;
 use hikigane_model::FunctionConfig;
-use hikigane_trigger::{Clock, TriggerPlugin};
+use hikigane_trigger::{Announcement, Clock, TriggerPlugin};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -152,25 +153,50 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
             "  export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...   (one of the access keys)"
         )?;
     }
+    let program = program();
+    for example in examples(&server.announcements) {
+        writeln!(out, "  {example}")?;
+    }
     if let Some(function) = &summary.example {
-        writeln!(out, "  hikigane invoke {function} --log{here}")?;
+        writeln!(out, "  {program} invoke {function} --log{here}")?;
     }
-    if let Some(gateway) = server.announcements.iter().find(|line| line.label == "gateway") {
-        let route = server
-            .announcements
-            .iter()
-            .find(|line| line.label == "route" && line.text.starts_with("GET /"));
-        let path = route
-            .and_then(|line| line.text.split(' ').nth(1))
-            .unwrap_or("/")
-            .replace(['{', '}'], "")
-            .replace('+', "");
-        writeln!(out, "  curl {}{path}", gateway.text)?;
-    }
-    writeln!(out, "  hikigane runs{here}")?;
-    writeln!(out, "  hikigane logs --follow{here}")?;
+    writeln!(out, "  {program} runs{here}")?;
+    writeln!(out, "  {program} logs --follow{here}")?;
     writeln!(out, "\nCtrl-C stops.")?;
     Ok(out.flush()?)
+}
+
+/// One example of each kind of trigger.
+fn examples(announcements: &[Announcement]) -> Vec<&str> {
+    let mut seen = HashSet::new();
+    announcements
+        .iter()
+        .filter_map(|line| Some((line.label, line.example.as_deref()?)))
+        .filter(|(label, _)| seen.insert(*label))
+        .map(|(_, example)| example)
+        .collect()
+}
+
+/// What to type for this program: its name where a shell would find it, else where it is.
+fn program() -> String {
+    const NAME: &str = "hikigane";
+    let Ok(own) = std::env::current_exe() else {
+        return NAME.to_owned();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path)
+        .any(|directory| directory.join(NAME).canonicalize().is_ok_and(|found| found == own));
+    if on_path {
+        return NAME.to_owned();
+    }
+    let here = std::env::current_dir().ok();
+    let shown = here.and_then(|here| Some(own.strip_prefix(here).ok()?.to_owned()));
+    match shown {
+        // A shell looks for a name without a slash on the path only.
+        Some(short) if short.components().count() == 1 => format!("./{}", short.display()),
+        Some(short) => short.display().to_string(),
+        None => own.display().to_string(),
+    }
 }
 
 /// Threads of the server: half of the processors; the others are for the functions. Fewer threads wake each other less often, which costs more

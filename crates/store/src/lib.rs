@@ -305,14 +305,14 @@ pub trait State: Send + Sync {
     async fn write(&self, state: Vec<NamespacedWrite>, skip: Option<Run>) -> Result<(), StoreError>;
 }
 
-/// The history of runs. It may lag behind by a moment and is cut at a size; it never slows an invocation down.
+/// The history of runs. It is written a moment later and is cut at a size; it never slows an invocation down.
 #[async_trait]
 pub trait History: Send + Sync {
     /// Records a synchronous run, soon. Never blocks: what does not fit into a bounded buffer is dropped and counted.
     fn record(&self, run: Run);
     /// How many runs were dropped since the start.
     fn dropped(&self) -> u64;
-    /// Lists runs, newest first, without waiting for those still in the buffer.
+    /// Lists runs, newest first: those, too, that were recorded before the call, unless more wait than fit into a transaction.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError>;
     /// One run.
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError>;

@@ -117,6 +117,11 @@ impl SqliteStore {
         self.inbox.submit(job).await.map_err(|_| ended())?;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
+
+    /// Has the runs written that wait. Where that is not possible, readers get what is there.
+    async fn catch_up(&self) {
+        let _ = self.transact(|_| Ok(())).await;
+    }
 }
 
 impl Drop for SqliteStore {
@@ -241,10 +246,12 @@ impl History for SqliteStore {
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError> {
+        self.catch_up().await;
         self.readers.read(move |sql| history::list(sql, &filter)).await
     }
 
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError> {
+        self.catch_up().await;
         self.readers.read(move |sql| history::one(sql, id)).await
     }
 

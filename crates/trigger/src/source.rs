@@ -78,6 +78,8 @@ pub struct Announcement {
     pub label: &'static str,
     /// The line: an address, a directory, a schedule with its next firing in local time.
     pub text: String,
+    /// A command for a shell that makes the source emit an event, for people who want to see something happen.
+    pub example: Option<String>,
 }
 
 /// What a running source needs; there are no globals.

@@ -93,10 +93,10 @@ impl Source for HttpSource {
         let gateway = Announcement {
             label: "gateway",
             text: format!("http://{address}"),
+            example: None,
         };
-        Ok(std::iter::once(gateway)
-            .chain(self.table.targets().iter().map(announce))
-            .collect())
+        let routes = self.table.targets().iter().map(|target| announce(target, address));
+        Ok(std::iter::once(gateway).chain(routes).collect())
     }
 
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {
@@ -121,12 +121,29 @@ impl Source for HttpSource {
     }
 }
 
-fn announce(target: &Target) -> Announcement {
+fn announce(target: &Target, address: SocketAddr) -> Announcement {
     let function = target.binding.as_str().split('/').next().unwrap_or_default();
     Announcement {
         label: "route",
         text: format!("{} -> function {function}", target.key),
+        example: example(&target.key, address),
     }
+}
+
+/// A call of the route by curl, with each parameter's name in the place of a value; `None` for a path that a shell would not take as it is.
+fn example(key: &str, address: SocketAddr) -> Option<String> {
+    let (method, path) = key.split_once(' ').unwrap_or(("ANY", "/"));
+    let path = path.replace(['{', '}', '+'], "");
+    let options = match method {
+        "GET" | "ANY" => "",
+        "HEAD" => "-I ",
+        "POST" | "PUT" | "PATCH" => &format!("-X {method} -d '{{}}' "),
+        other => &format!("-X {other} "),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte);
+    path.bytes()
+        .all(plain)
+        .then(|| format!("curl {options}http://{address}{path}"))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> SourceError {

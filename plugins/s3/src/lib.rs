@@ -201,7 +201,18 @@ fn announce(bucket: &Bucket, root: &Path) -> Announcement {
     Announcement {
         label: "bucket",
         text: format!("{}  {}  ({to})", bucket.name, root.display()),
+        example: example(bucket, root),
     }
+}
+
+/// How to drop a file that the first listener takes; `None` when nobody listens, its directory is yet to be made, or a shell would not take the path as it is.
+fn example(bucket: &Bucket, root: &Path) -> Option<String> {
+    let listener = bucket.listeners.iter().find(|listener| listener.wants.created)?;
+    let path = root.join(format!("{}example{}", listener.prefix, listener.suffix));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+    let fits = path.parent().is_some_and(Path::is_dir);
+    let text = path.to_str().filter(|text| fits && text.bytes().all(plain))?;
+    Some(format!("echo hello > {text}"))
 }
 
 /// What is in the bucket before it is watched.

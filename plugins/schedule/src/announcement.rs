@@ -18,6 +18,7 @@ pub(crate) fn announce(binding: &Binding, next: Option<DateTime<Utc>>) -> Announ
     Announcement {
         label: "schedule",
         text: format!("{}  {}  {next}", binding.id, binding.expression),
+        example: None,
     }
 }
 
