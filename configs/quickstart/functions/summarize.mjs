@@ -8,7 +8,8 @@ export const handler = async (event) => {
   for (const { s3 } of event.Records) {
     // Keys come form-encoded, as from S3.
     const key = decodeURIComponent(s3.object.key.replaceAll("+", " "));
-    const rows = parse(await readFile(join(home, s3.bucket.name, key), "utf8"));
+    const text = await readFile(join(home, s3.bucket.name, key), "utf8");
+    const rows = parse(text.replace(/^\uFEFF/, "")); // spreadsheets put a byte order mark first
     const summary = { file: key, size: s3.object.size, ...summarise(rows) };
     const target = `${basename(key, ".csv")}.summary.json`;
     await writeFile(join(home, "outbox", target), JSON.stringify(summary, null, 2) + "\n");
@@ -43,8 +44,10 @@ function summarise([header = [], ...rows]) {
   header.forEach((name, column) => {
     const values = rows.map((row) => row[column] ?? "").filter((value) => value !== "").map(Number);
     if (values.length === 0 || values.some(Number.isNaN)) return;
-    const sum = values.reduce((a, b) => a + b, 0);
-    columns[name] = { count: values.length, sum, min: Math.min(...values), max: Math.max(...values), mean: sum / values.length };
+    const fold = (join) => values.reduce((a, b) => join(a, b));
+    const sum = fold((a, b) => a + b);
+    const [min, max] = [fold((a, b) => Math.min(a, b)), fold((a, b) => Math.max(a, b))];
+    columns[name] = { count: values.length, sum, min, max, mean: sum / values.length };
   });
   return { rows: rows.length, columns };
 }

@@ -17,6 +17,7 @@ mod diagnostic;
 mod document;
 mod event;
 mod function;
+mod recursion;
 mod schema;
 mod section;
 mod source;
@@ -290,6 +291,7 @@ fn assemble(
         events: &events,
     };
     let sources = builder.build(plugins, problems);
+    recursion::check(&events, &functions, &sources, problems);
 
     let service = document.service.value().cloned();
     let bindings = events.into_iter().filter_map(binding).collect();

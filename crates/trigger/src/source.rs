@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hikigane_model::BindingId;
 use schemars::Schema;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,10 @@ pub trait Source: Send {
     /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to; what happens from
     /// now on is the source's, though it is emitted only when it runs.
     async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError>;
+    /// Directories where every new file is an event of a binding: a function that may write there can set itself off.
+    fn fed_by(&self) -> Vec<(BindingId, PathBuf)> {
+        Vec::new()
+    }
     /// The objects it has, for those who take code from there; once it is open. `None`: it has none.
     fn objects(&self) -> Option<Arc<dyn ObjectStore>> {
         None

@@ -38,6 +38,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hikigane_trigger::model::BindingId;
 use hikigane_trigger::{
     Announcement, Clock, Context, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors,
     TriggerPlugin, async_trait,
@@ -45,7 +46,7 @@ use hikigane_trigger::{
 use schemars::Schema;
 use tokio::task::JoinSet;
 
-use crate::config::Bucket;
+use crate::config::{Bucket, Listener};
 use crate::delivery::Sequencer;
 use crate::objects::{BucketObjects, Buckets};
 use crate::scan::Walk;
@@ -143,6 +144,19 @@ impl Source for S3Source {
         }
         self.objects = Arc::new(Buckets(objects));
         Ok(announcements)
+    }
+
+    fn fed_by(&self) -> Vec<(BindingId, PathBuf)> {
+        let every =
+            |listener: &&Listener| listener.wants.created && listener.prefix.is_empty() && listener.suffix.is_empty();
+        let of = |bucket: &Arc<Bucket>| {
+            let listeners = bucket.listeners.iter().filter(every);
+            let fed: Vec<_> = listeners
+                .map(|listener| (listener.id.clone(), bucket.path.clone()))
+                .collect();
+            fed
+        };
+        self.buckets.iter().flat_map(of).collect()
     }
 
     fn objects(&self) -> Option<Arc<dyn ObjectStore>> {

@@ -16,6 +16,9 @@ const BATCH: usize = 256;
 /// Batches that wait to be received; beyond, the walk waits.
 const BATCHES: usize = 16;
 
+/// What to do about the kernel's limit.
+const LIMIT: &str = "the limit on watches is reached; raise the sysctl fs.inotify.max_user_watches";
+
 /// What a walk tells.
 #[derive(Debug)]
 pub(crate) enum Finding {
@@ -25,10 +28,12 @@ pub(crate) enum Finding {
 }
 
 /// How far a walk came.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Walked {
-    /// The kernel's limit left directories without a watch.
-    pub(crate) unwatched: bool,
+    /// Why directories are without a watch, when some are.
+    pub(crate) unwatched: Option<String>,
+    /// Directories that the server may not read.
+    pub(crate) forbidden: Vec<ObjectKey>,
     /// Some directories could not be read just now; looking again may help.
     pub(crate) incomplete: bool,
 }
@@ -74,18 +79,23 @@ impl Walk {
         let mut walked = Walked::default();
         let mut directories = from;
         while let Some(directory) = directories.pop().filter(|_| !stop()) {
-            if let Some(watch) = self.watch.as_ref().filter(|_| !walked.unwatched) {
+            if let Some(watch) = &self.watch {
                 match watch.add(&self.tree.path_of(directory.as_ref())) {
-                    Ok(()) | Err(WatchError::Absent) => {}
-                    Err(WatchError::Limit) => walked.unwatched = true,
-                    Err(WatchError::Other(error)) => self.report("watch", directory.as_ref(), &error),
+                    // What may not be read is said below.
+                    Ok(()) | Err(WatchError::Absent | WatchError::Forbidden) => {}
+                    Err(WatchError::Limit) => walked.unwatched = Some(LIMIT.to_owned()),
+                    Err(WatchError::Other(error)) => walked.unwatched = Some(error),
                 }
             }
             let entries = match self.tree.entries(directory.as_ref()) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    self.report("read", directory.as_ref(), &error.to_string());
-                    walked.incomplete |= error.kind() != io::ErrorKind::PermissionDenied;
+                    self.report(directory.as_ref(), &error);
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        walked.forbidden.extend(directory);
+                    } else {
+                        walked.incomplete = true;
+                    }
                     continue;
                 }
             };
@@ -104,10 +114,10 @@ impl Walk {
         walked
     }
 
-    fn report(&self, what: &str, directory: Option<&ObjectKey>, error: &str) {
+    fn report(&self, directory: Option<&ObjectKey>, error: &io::Error) {
         let directory = directory.map_or_else(|| "its directory".to_owned(), |key| format!("directory \"{key}\""));
         self.reports.say(format!(
-            "cannot {what} {directory} of bucket \"{}\": {error}",
+            "cannot read {directory} of bucket \"{}\": {error}",
             self.bucket
         ));
     }

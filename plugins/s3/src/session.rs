@@ -86,8 +86,10 @@ pub(crate) async fn run(
         changes: None,
         hidden_writers: HashSet::new(),
         renamed_while_written: VecDeque::new(),
+        forbidden: HashSet::new(),
         scan: None,
         rescan: None,
+        losses: 0,
         new_directories: Vec::new(),
         crowded: false,
         polling: false,
@@ -123,9 +125,13 @@ struct Session {
     /// Files that are no objects and have a writer: a download that gets its name before it is closed.
     hidden_writers: HashSet<ObjectKey>,
     renamed_while_written: VecDeque<usize>,
+    /// Directories that could not be read: looked at again when their rights change.
+    forbidden: HashSet<ObjectKey>,
     scan: Option<Scan>,
     /// A scan of the whole bucket is wanted.
     rescan: Option<Rescan>,
+    /// How often changes were lost.
+    losses: u64,
     /// Directories that are new and must be watched and scanned.
     new_directories: Vec<ObjectKey>,
     /// Objects were turned away; a scan finds them when there is room.
@@ -261,9 +267,11 @@ impl Session {
         let from = match self.rescan.take() {
             Some(why) => {
                 if why == Rescan::AfterLoss {
+                    self.losses += 1;
                     self.tracker.forget();
                     self.hidden_writers.clear();
                 }
+                self.forbidden.clear();
                 self.ledger.begin_round();
                 self.new_directories.clear();
                 vec![None]
@@ -307,8 +315,9 @@ impl Session {
                     }
                 }
                 self.crowded |= walked.incomplete;
-                if walked.unwatched && !self.polling {
-                    self.poll("the limit on watches is reached; raise the sysctl fs.inotify.max_user_watches");
+                self.forbidden.extend(walked.forbidden);
+                if let Some(reason) = walked.unwatched.filter(|_| !self.polling) {
+                    self.poll(&reason);
                 }
             }
             // The walk's thread failed.
@@ -317,7 +326,17 @@ impl Session {
                 self.crowded = true;
             }
         }
-        self.crowded |= self.tracker.take_dropped();
+        self.note_dropped();
+    }
+
+    fn note_dropped(&mut self) {
+        if self.tracker.take_dropped() {
+            self.crowded = true;
+            self.delivery.reports.say(format!(
+                "bucket \"{}\" has more than {} objects that are being written or wait for their events: the others follow",
+                self.bucket.name, self.limits.objects
+            ));
+        }
     }
 
     fn is_wanted(&self, key: &ObjectKey) -> bool {

@@ -4,7 +4,8 @@
 //! for the bindings of one settle time after another as the quiet goes on, so there is at most one timer an object.
 //!
 //! A file that was opened to be made, or written, waits for its close however long that takes. The kernel tells no
-//! close of a name made by opening it for reading (a lock file), or of `truncate` by path: those wait for a start.
+//! close of an empty name made by opening it for reading (a lock file), or of `truncate` by path: those wait for a
+//! start. Of several writers of one file, the first that closes it is taken for the last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -23,6 +24,8 @@ pub(crate) const GRACE: Duration = Duration::from_millis(100);
 pub(crate) enum How {
     /// A name appeared, and nobody was seen to open it: a hard link, or its writer is about to.
     Appeared,
+    /// A name appeared and was opened: by its writer, or it was complete when it got the name and this is a reader.
+    Opened,
     /// Its writer left it as this.
     Closed(Identity),
     /// It was renamed to this key: complete, and due at once.
@@ -34,14 +37,14 @@ pub(crate) enum How {
 impl How {
     /// Whether a writer may have gone unnoticed.
     pub(crate) fn is_doubtful(self) -> bool {
-        matches!(self, Self::Appeared | Self::Found(_))
+        matches!(self, Self::Appeared | Self::Opened | Self::Found(_))
     }
 
     /// What must still stand at the key when it is due. Anything else was written since, and only the news is late.
     pub(crate) fn expected(self) -> Option<Identity> {
         match self {
             Self::Closed(identity) | Self::Found(identity) => Some(identity),
-            Self::Appeared | Self::Moved => None,
+            Self::Appeared | Self::Opened | Self::Moved => None,
         }
     }
 }
@@ -126,20 +129,17 @@ impl Tracker {
         self.quiet(key, now + GRACE, How::Appeared);
     }
 
-    /// Somebody opened it. Only the first to open a new name is taken for its writer; all others may be readers.
+    /// Somebody opened it. Only the first to open a new name may be its writer; all others are readers.
     pub(crate) fn opened(&mut self, key: &ObjectKey) {
-        if let Some(entry) = self.entries.get(key)
+        if let Some(entry) = self.entries.get_mut(key)
             && !entry.busy
-            && matches!(
-                entry.phase,
-                Phase::Quiet {
-                    how: How::Appeared,
-                    stage: 0,
-                    ..
-                }
-            )
+            && let Phase::Quiet {
+                how: how @ How::Appeared,
+                stage: 0,
+                ..
+            } = &mut entry.phase
         {
-            self.set_phase(key, Phase::Writing);
+            *how = How::Opened;
         }
     }
 
@@ -151,13 +151,35 @@ impl Tracker {
         self.quiet(key, now, How::Closed(identity));
     }
 
+    /// It was closed, but no object stands there: somebody wrote to a file that had lost its name.
+    pub(crate) fn ended(&mut self, key: &ObjectKey) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.phase = Phase::Idle;
+            self.schedule(key);
+            self.tidy(key);
+        }
+    }
+
+    /// It was due in doubt, and has a writer, whose close will be told; unless more is known already.
+    pub(crate) fn held(&mut self, key: &ObjectKey) {
+        let phase = self.entries.get(key).map(|entry| entry.phase);
+        let in_doubt = match phase {
+            Some(Phase::Quiet { how, .. }) => how.is_doubtful(),
+            Some(Phase::Idle) | None => true,
+            Some(Phase::Writing) => false,
+        };
+        if in_doubt {
+            self.set_phase(key, Phase::Writing);
+        }
+    }
+
     /// Its times or rights changed. That ends no writing, but it is not quiet either.
     pub(crate) fn touched(&mut self, key: &ObjectKey, identity: Identity, now: Instant) {
         match self.entries.get(key).map(|entry| entry.phase) {
             Some(
                 Phase::Writing
                 | Phase::Quiet {
-                    how: How::Appeared | How::Moved,
+                    how: How::Appeared | How::Opened | How::Moved,
                     ..
                 },
             ) => {}
@@ -221,6 +243,12 @@ impl Tracker {
 
     pub(crate) fn is_writing(&self, key: &ObjectKey) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.phase == Phase::Writing)
+    }
+
+    /// Whether it has a writer, or may have one that has not begun.
+    pub(crate) fn is_open(&self, key: &ObjectKey) -> bool {
+        let phase = self.entries.get(key).map(|entry| entry.phase);
+        matches!(phase, Some(Phase::Writing | Phase::Quiet { how: How::Opened, .. }))
     }
 
     pub(crate) fn knows(&self, key: &ObjectKey) -> bool {

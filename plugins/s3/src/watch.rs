@@ -65,6 +65,8 @@ pub(crate) enum WatchError {
     Limit,
     /// It is not there any more.
     Absent,
+    /// The server may not read it.
+    Forbidden,
     Other(String),
 }
 
@@ -102,7 +104,11 @@ impl Watch {
             .map_err(|error| match error.kind {
                 ErrorKind::MaxFilesWatch => WatchError::Limit,
                 ErrorKind::PathNotFound => WatchError::Absent,
-                ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::NotFound => WatchError::Absent,
+                ErrorKind::Io(error) => match error.kind() {
+                    std::io::ErrorKind::NotFound => WatchError::Absent,
+                    std::io::ErrorKind::PermissionDenied => WatchError::Forbidden,
+                    _ => WatchError::Other(error.to_string()),
+                },
                 _ => WatchError::Other(error.to_string()),
             })
     }

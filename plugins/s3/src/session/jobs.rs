@@ -18,8 +18,8 @@ const DUE_AT_ONCE: usize = 256;
 /// What a task has done.
 pub(super) enum Finished {
     Job(ObjectKey, Done),
-    /// These were doubtful, and those are being written.
-    Check(Vec<Due>, HashSet<ObjectKey>),
+    /// These were doubtful, and those are being written; so often changes had been lost before.
+    Check(Vec<Due>, HashSet<ObjectKey>, u64),
 }
 
 impl Session {
@@ -44,9 +44,10 @@ impl Session {
         if !self.checking && !self.doubtful.is_empty() {
             self.checking = true;
             let (doubtful, root) = (std::mem::take(&mut self.doubtful), self.tree.root().to_path_buf());
+            let losses = self.losses;
             self.jobs.spawn_blocking(move || {
                 let writing = writers::open_for_writing(&root);
-                Finished::Check(doubtful, writing)
+                Finished::Check(doubtful, writing, losses)
             });
         }
     }
@@ -75,6 +76,11 @@ impl Session {
                 let targets: Vec<usize> = listeners.into_iter().filter(is_news).collect();
                 if how.expected().is_some_and(|expected| expected != identity) {
                     self.tracker.unsettled(&key, identity, Instant::now());
+                } else if how.is_doubtful() && self.tracker.is_writing(&key) {
+                    // The doubt is settled: it was written to meanwhile.
+                } else if how == How::Opened && identity.size == 0 {
+                    // Its writer has not begun. One that had would have been told to write.
+                    self.tracker.held(&key);
                 } else if !targets.is_empty() {
                     return self.start(key, Job::Put { identity, targets });
                 }
@@ -139,13 +145,18 @@ impl Session {
                 }
                 self.tracker.finish(&key);
             }
-            Some(Finished::Check(doubtful, writing)) => {
+            Some(Finished::Check(doubtful, writing, losses)) => {
                 self.checking = false;
                 let (wait, go): (Vec<Due>, Vec<Due>) = doubtful.into_iter().partition(|due| writing.contains(&due.key));
                 self.checked.extend(go);
                 for Due { key, .. } in wait {
                     if let Ok(Look::Object { identity, .. }) = self.tree.look(&key) {
-                        self.tracker.unsettled(&key, identity, Instant::now());
+                        if self.polling || losses != self.losses {
+                            // Its close may never be told: look again when it has been quiet once more.
+                            self.tracker.unsettled(&key, identity, Instant::now());
+                        } else {
+                            self.tracker.held(&key);
+                        }
                     }
                     self.tracker.finish(&key);
                 }

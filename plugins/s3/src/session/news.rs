@@ -31,7 +31,7 @@ impl Session {
                 None
             };
         }
-        self.crowded |= self.tracker.take_dropped();
+        self.note_dropped();
     }
 
     fn take_change(&mut self, change: Change) {
@@ -48,14 +48,15 @@ impl Session {
             Change::Opened(key) => self.tracker.opened(&key),
             Change::Written(key) if self.is_wanted(&key) => self.tracker.written(&key),
             Change::Written(key) => self.hide_writer(key),
-            Change::Closed(key) if self.is_wanted(&key) => {
-                if let Some(Look::Object { identity, .. }) = self.look_at_news(&key) {
-                    self.tracker.closed(&key, identity, now);
-                }
-            }
+            Change::Closed(key) if self.is_wanted(&key) => match self.look_at_news(&key) {
+                Some(Look::Object { identity, .. }) => self.tracker.closed(&key, identity, now),
+                Some(_) => self.tracker.ended(&key),
+                None => {}
+            },
             Change::Closed(key) => {
                 self.hidden_writers.remove(&key);
             }
+            Change::Touched(key) if self.forbidden.remove(&key) => self.new_directory(key),
             Change::Touched(key) if self.is_wanted(&key) => {
                 if let Some(Look::Object { identity, .. }) = self.look_at_news(&key) {
                     self.tracker.touched(&key, identity, now);
@@ -82,12 +83,14 @@ impl Session {
                 (false, true) => self.hide_writer(key),
                 (false, false) => {}
             },
+            // A link or device that took an object's place; of what it replaced nothing is told.
+            Some(Look::Other) => self.gone(&key, None, now),
             _ => {}
         }
     }
 
     fn gone(&mut self, key: &ObjectKey, cookie: Option<usize>, now: Instant) {
-        let was_written = self.hidden_writers.remove(key) || self.tracker.is_writing(key);
+        let was_written = self.hidden_writers.remove(key) || self.tracker.is_open(key);
         if let Some(cookie) = cookie.filter(|_| was_written) {
             self.renamed_while_written.truncate(RENAMES - 1);
             self.renamed_while_written.push_front(cookie);

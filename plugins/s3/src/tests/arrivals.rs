@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use rustix::fs::{CWD, FileType, Mode};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
 use super::*;
 
@@ -202,6 +203,52 @@ async fn a_hard_link_is_an_object() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_read_as_soon_as_it_has_its_name_is_told() {
+    let bench = Bench::new(json!({}));
+    let server = bench.start().await;
+    // As mail is delivered: linked in, the other name removed. An indexer reads it at once.
+    let outside = bench.directory.path().join("outside");
+    fs::write(&outside, "mail").unwrap();
+    fs::hard_link(&outside, bench.path("linked")).unwrap();
+    fs::remove_file(&outside).unwrap();
+    drop(File::open(bench.path("linked")).unwrap());
+    // A file that gets its only name when it is complete.
+    let flags = OFlags::TMPFILE | OFlags::WRONLY;
+    let mut nameless = File::from(rustix::fs::open(bench.inbox(), flags, Mode::from_raw_mode(0o600)).unwrap());
+    nameless.write_all(b"named late").unwrap();
+    let proc = format!("/proc/self/fd/{}", nameless.as_raw_fd());
+    rustix::fs::linkat(CWD, proc, CWD, bench.path("named"), AtFlags::SYMLINK_FOLLOW).unwrap();
+    drop(nameless);
+    drop(File::open(bench.path("named")).unwrap());
+    bench.memory.until_told(&["Put linked", "Put named"]).await;
+    server.stop().await;
+    assert_eq!(bench.memory.events().len(), 2);
+}
+
+#[tokio::test]
+async fn a_writer_that_waits_before_it_begins_is_not_told_early() {
+    let bench = Bench::new(json!({"settle": 0}));
+    let server = bench.start().await;
+    bench.settle("first").await;
+    let mut file = File::create(bench.path("slow")).unwrap();
+    // Made by reading: it has no writer to be seen, and no content to be told.
+    drop(rustix::fs::open(bench.path("lock"), OFlags::CREATE, Mode::from_raw_mode(0o600)).unwrap());
+    bench.settle("a").await;
+    bench.settle("b").await;
+    bench.send("c", "");
+    bench.memory.until_told(&["Put c"]).await;
+    file.write_all(b"content").unwrap();
+    drop(file);
+    bench.memory.until_told(&["Put slow"]).await;
+    server.stop().await;
+    assert_eq!(
+        bench.memory.told("f/on"),
+        ["Put first", "Put a", "Put b", "Put c", "Put slow"]
+    );
+    assert_eq!(bench.memory.events()[4].size, Some(7));
+}
+
+#[tokio::test]
 async fn ignored_names_are_no_objects() {
     let bench = Bench::new(json!({}));
     let server = bench.start().await;
@@ -298,6 +345,7 @@ async fn what_is_no_regular_file_is_never_told_and_never_holds_anything_up() {
     bench.settle("replaced").await;
     symlink(&secret, &outside).unwrap();
     fs::rename(&outside, bench.path("replaced")).unwrap();
+    bench.memory.until_told(&["Delete replaced"]).await;
     fs::write(&secret, "new secret").unwrap();
     bench.settle("last").await;
     server.stop().await;

@@ -265,3 +265,20 @@ fn the_plugin_claims_the_directories() {
     let directories = ["/project/inbox", "/var/outbox"].map(|path| Resource::Directory(path.into()));
     assert_eq!(source.resources(), directories);
 }
+
+#[test]
+fn a_binding_without_rules_is_fed_by_its_whole_directory() {
+    let bindings = vec![
+        json!("inbox"),
+        json!({"bucket": "inbox", "rules": [{"prefix": "in/"}]}),
+        json!({"bucket": "inbox", "rules": [{"suffix": ".csv"}]}),
+        json!({"bucket": "inbox", "event": "s3:ObjectRemoved:*"}),
+        json!({"bucket": "outbox", "event": ["s3:ObjectRemoved:*", "s3:ObjectCreated:Put"]}),
+    ];
+    let source = crate::plugin().build(spec(buckets(), bindings)).unwrap();
+    let fed = [("f/0", "/project/inbox"), ("f/4", "/var/outbox")];
+    assert_eq!(
+        source.fed_by(),
+        fed.map(|(id, path)| (BindingId::from_text(id), path.into()))
+    );
+}

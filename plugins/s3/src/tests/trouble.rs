@@ -1,7 +1,11 @@
 //! Full disks, full queues, limits, and the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use super::*;
 
@@ -136,6 +140,101 @@ async fn more_objects_than_fit_are_told_in_turns() {
     server.stop().await;
     let told: HashSet<String> = bench.memory.told("f/on").into_iter().collect();
     assert_eq!((bench.memory.events().len(), told.len()), (100, 100));
+}
+
+#[tokio::test]
+async fn those_who_write_to_files_without_a_name_take_no_room() {
+    let mut bench = Bench::new(json!({}));
+    bench.limits.objects = 8;
+    let server = bench.start().await;
+    bench.settle("before").await;
+    for i in 0..50 {
+        let path = bench.path(&format!("{i}"));
+        let mut file = File::create(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        file.write_all(b"x").unwrap();
+    }
+    bench.settle("after").await;
+    server.stop().await;
+    assert_eq!(bench.memory.told("f/on"), ["Put before", "Put after"]);
+}
+
+/// The kernel takes no path of more than 4,095 bytes, so it cannot be asked to watch what is deeper.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_too_deep_to_be_watched_is_polled() {
+    let mut bench = Bench::new(json!({}));
+    bench.limits.poll = Duration::from_millis(100);
+    let name = "d".repeat(250);
+    let directory = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut deepest = rustix::fs::open(bench.inbox(), directory, Mode::empty()).unwrap();
+    for _ in 0..20 {
+        mkdirat(&deepest, &name, Mode::from_raw_mode(0o755)).unwrap();
+        deepest = openat(&deepest, &name, directory, Mode::empty()).unwrap();
+    }
+    let server = bench.start().await;
+    bench.settle("shallow").await;
+    drop(
+        openat(
+            &deepest,
+            "deep",
+            OFlags::CREATE | OFlags::WRONLY,
+            Mode::from_raw_mode(0o600),
+        )
+        .unwrap(),
+    );
+    bench
+        .memory
+        .until("it is told", |events| {
+            events.iter().any(|event| event.key.ends_with("/deep"))
+        })
+        .await;
+    server.stop().await;
+    assert_eq!(bench.memory.events().len(), 2);
+}
+
+/// Runs `a_directory_that_may_not_be_read` without the rights of root.
+#[test]
+fn a_directory_that_may_be_read_at_last_is_looked_at() {
+    let name = "tests::trouble::a_directory_that_may_not_be_read";
+    let run = Command::new("unshare")
+        .arg("--user")
+        .arg(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--ignored", "--nocapture"])
+        .output();
+    match run {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            if text.contains("unshare failed") {
+                println!("skipped: no user namespace here: {text}");
+                return;
+            }
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            assert!(
+                text.contains("cannot read directory \"locked\" of bucket \"inbox\""),
+                "{text}"
+            );
+        }
+        Err(error) => println!("skipped: cannot run unshare: {error}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by a_directory_that_may_be_read_at_last_is_looked_at without the rights of root"]
+async fn a_directory_that_may_not_be_read() {
+    let bench = Bench::new(json!({}));
+    fs::create_dir(bench.path("locked")).unwrap();
+    bench.write("locked/before", "x");
+    fs::set_permissions(bench.path("locked"), Permissions::from_mode(0o000)).unwrap();
+    let server = bench.start().await;
+    bench.settle("open").await;
+    fs::set_permissions(bench.path("locked"), Permissions::from_mode(0o755)).unwrap();
+    bench.memory.until_told(&["Put locked/before"]).await;
+    bench.settle("locked/after").await;
+    server.stop().await;
+    assert_eq!(
+        bench.memory.told("f/on"),
+        ["Put open", "Put locked/before", "Put locked/after"]
+    );
 }
 
 /// Runs `a_bucket_without_watches` in a user namespace of its own, where the kernel allows two watches.

@@ -67,7 +67,6 @@ fn a_writer_that_pauses_is_never_due_before_its_close() {
     let mut case = Case::new();
     case.tracker.appeared(&case.key, case.start);
     case.tracker.opened(&case.key);
-    assert_eq!(case.due(10_000), []);
     case.tracker.written(&case.key);
     assert_eq!(case.due(20_000), []);
     case.tracker.closed(&case.key, SEEN, case.at(20_000));
@@ -76,6 +75,34 @@ fn a_writer_that_pauses_is_never_due_before_its_close() {
     assert_eq!(case.due(40_000), []);
     case.tracker.closed(&case.key, SEEN, case.at(40_000));
     assert_eq!(case.due(41_000), settled(How::Closed(SEEN), 0..2));
+}
+
+#[test]
+fn a_new_name_that_is_opened_is_in_doubt_and_its_writer_has_all_the_time() {
+    let mut case = Case::new();
+    case.tracker.appeared(&case.key, case.start);
+    case.tracker.opened(&case.key);
+    assert!(case.tracker.is_open(&case.key) && !case.tracker.is_writing(&case.key));
+    assert_eq!(case.due(1_000), settled(How::Opened, 0..2));
+    case.tracker.held(&case.key);
+    assert!(case.tracker.is_writing(&case.key));
+    assert_eq!(case.due(10_000), []);
+    case.tracker.closed(&case.key, SEEN, case.at(10_000));
+    // Said again, late: what is known by now is better.
+    case.tracker.held(&case.key);
+    assert_eq!(case.due(11_000), settled(How::Closed(SEEN), 0..2));
+}
+
+#[test]
+fn who_writes_to_a_file_without_a_name_leaves_nothing() {
+    let mut case = Case::new();
+    case.tracker.appeared(&case.key, case.start);
+    case.tracker.gone(&case.key, case.start, Removal::Told, false);
+    assert_eq!(case.due(0), [What::Removed(Removal::Told)]);
+    case.tracker.written(&case.key);
+    assert_eq!(case.tracker.len(), 1);
+    case.tracker.ended(&case.key);
+    assert_eq!((case.tracker.len(), case.tracker.next_due()), (0, None));
 }
 
 #[test]
