@@ -44,6 +44,7 @@ mod refusals;
 mod reset;
 mod resolution;
 mod response_stream;
+mod schedules;
 mod scratch;
 mod signatures;
 mod signing;

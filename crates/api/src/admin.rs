@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use hikigane_executor::Inspector;
 use hikigane_model::{BindingId, FunctionName, RequestId};
 use hikigane_router::InvokeRequest;
@@ -335,7 +335,12 @@ async fn clock(State(endpoint): State<Endpoint>, Json(wanted): Json<ClockMove>) 
             "the clock can be moved only when the server was started with --test-mode".into(),
         ));
     }
-    Ok(Json(json!({"time": clock.now()})))
+    let now = clock.now();
+    if wanted.to < now {
+        let now = now.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        return Err(bad(format!("the clock shows {now} and does not go back")));
+    }
+    Ok(Json(json!({"time": now})))
 }
 
 /// Forgets what was deployed, waits, failed, ran, and the roles of IAM. What plug-ins keep stays: it is the manifest's triggers'.

@@ -58,10 +58,10 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// Builds the source of the enabled bindings. `None` when nothing asks for it, or with diagnostics.
+    /// Builds the source of the enabled bindings. `None` when nothing asks for it and the plug-in needs none, or with diagnostics.
     fn build(&self, plugin: &dyn TriggerPlugin, problems: &mut Problems) -> Option<Box<dyn Source>> {
         let enabled: Vec<&Event> = self.events.iter().copied().filter(|event| event.enabled).collect();
-        if enabled.is_empty() && self.settings.is_none() {
+        if enabled.is_empty() && self.settings.is_none() && !plugin.runs_without_bindings() {
             return None;
         }
         match plugin.build(self.spec(&enabled)) {

@@ -21,6 +21,11 @@ pub trait TriggerPlugin: Send + Sync {
     fn binding_schema(&self) -> Schema;
     /// JSON Schema of the plug-in's settings (the value under `sources:`).
     fn settings_schema(&self) -> Schema;
+    /// Whether its source is built and run even when the manifest has nothing of the kind: so that it forgets what it keeps
+    /// about bindings which are gone.
+    fn runs_without_bindings(&self) -> bool {
+        false
+    }
     /// Reads the settings and all bindings of the kind at once. Pure: no I/O, no task.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, SpecErrors>;
 }

@@ -107,7 +107,10 @@ pub(crate) fn binding_schema() -> Schema {
                         "default": "last",
                         "description": "Of the slots missed while nothing ran: run none, the last, or all in order.",
                     },
-                    "input": { "description": "The event to send instead of the scheduled event: any JSON." },
+                    "input": {
+                        "description": "The event to send instead of the scheduled event: any JSON. EventBridge Scheduler's keywords \
+                                        in it, as <aws.scheduler.scheduled-time>, are replaced.",
+                    },
                 },
             },
         ],
@@ -213,17 +216,17 @@ impl Reader<'_> {
             self.mistake(&[], "a schedule cannot invoke synchronously".into(), help.into());
         }
         if let Value::String(text) = &spec.config {
-            let expression = self.expression(&[], text)?;
+            let expression = self.expression(&[], text, default_zone)?;
             return Some(Binding::new(spec.id, expression, default_zone));
         }
         let wanted = "a schedule is an expression or an object with \"rate\"";
         let fields = self.object(&spec.config, wanted, &BINDING_KEYS)?;
-        let timezone = self.timezone(fields.get("timezone"));
+        let timezone = self.timezone(fields.get("timezone")).unwrap_or(default_zone);
         let overlap = self.choice(fields, "overlap", &OVERLAPS);
         let catch_up = self.choice(fields, "catchUp", &CATCH_UPS);
         let input = fields.get("input").and_then(|input| self.input(input));
-        let expression = self.rate(fields.get("rate"))?;
-        let binding = Binding::new(spec.id, expression, timezone.unwrap_or(default_zone));
+        let expression = self.rate(fields.get("rate"), timezone)?;
+        let binding = Binding::new(spec.id, expression, timezone);
         Some(Binding {
             overlap: overlap.unwrap_or(binding.overlap),
             catch_up: catch_up.unwrap_or(binding.catch_up),
@@ -232,9 +235,9 @@ impl Reader<'_> {
         })
     }
 
-    fn rate(&mut self, value: Option<&Value>) -> Option<Expression> {
+    fn rate(&mut self, value: Option<&Value>, zone: Tz) -> Option<Expression> {
         match value {
-            Some(Value::String(text)) => self.expression(&["rate"], text),
+            Some(Value::String(text)) => self.expression(&["rate"], text, zone),
             Some(Value::Array(_)) => {
                 let help = "write one entry under \"events\" for each expression";
                 self.mistake(&["rate"], "\"rate\" is one expression, not a list".into(), help.into());
@@ -256,16 +259,19 @@ impl Reader<'_> {
         }
     }
 
-    fn expression(&mut self, path: &[&str], text: &str) -> Option<Expression> {
+    /// An expression that means any time at all, past or future: `cron(0 0 31 2 ? *)` does not.
+    fn expression(&mut self, path: &[&str], text: &str, zone: Tz) -> Option<Expression> {
+        let beginning = DateTime::<Utc>::MIN_UTC;
         match Expression::parse(text) {
-            Ok(expression) if fires(&expression) => Some(expression),
-            Ok(_) => {
-                let what = format!("the schedule \"{text}\" never fires");
-                self.mistake(
-                    path,
-                    what,
-                    "no such day exists in any of its months and years: change one of them".into(),
-                );
+            Ok(expression) if expression.next_after(beginning, zone).is_some() => Some(expression),
+            Ok(expression) => {
+                let help = match expression.slot_after(beginning, zone) {
+                    Some(_) => {
+                        format!("clocks in {zone} go forward over its time: choose another, or another \"timezone\"")
+                    }
+                    None => "no such day exists in any of its months and years: change one of them".to_owned(),
+                };
+                self.mistake(path, format!("the schedule \"{text}\" never fires"), help);
                 None
             }
             Err(error) => {
@@ -357,11 +363,6 @@ impl Binding {
             input: None,
         }
     }
-}
-
-/// Whether the expression means any time at all, past or future: `cron(0 0 31 2 ? *)` does not.
-fn fires(expression: &Expression) -> bool {
-    expression.next_after(DateTime::<Utc>::MIN_UTC, Tz::UTC).is_some()
 }
 
 /// The zone, or what to do about its name.

@@ -10,13 +10,16 @@
 //! is skipped; [`Expression::slot_after`] reports it as [`Slot::Gap`]. A slot whose local time comes twice, because the
 //! clocks go back, fires once, the first time. This holds for every cron slot: `cron(0/5 * * * ? *)` rests while an hour
 //! repeats. A rate counts elapsed time and knows no zone; a day is 24 hours.
+//!
+//! The time zone database, as it is compiled in, knows changes of clocks until the end of 2099.
 
 mod calendar;
+mod correction;
 mod fields;
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{GapInfo, Tz};
 
 use calendar::Calendar;
@@ -248,7 +251,14 @@ fn parse_rate(body: &str) -> Result<TimeDelta, Problem> {
     }
     let number = value.parse::<i64>().unwrap_or(i64::MAX);
     let Some((one, many, seconds)) = UNITS.into_iter().find(|(one, many, _)| unit == *one || unit == *many) else {
-        return Err(problem(format!("the unit \"{unit}\" is not known")));
+        let what = format!("the unit \"{unit}\" is not known");
+        return Err(match unit {
+            "week" | "weeks" if number.checked_mul(7).is_some() => {
+                Problem::new(what, format!("write rate({} days)", number * 7))
+            }
+            "second" | "seconds" => Problem::new(what, "schedules fire on whole minutes: use rate(1 minute)"),
+            _ => problem(what),
+        });
     };
     match number {
         0 => Err(problem("the value must be at least 1".into())),
@@ -274,8 +284,8 @@ fn parse_rate(body: &str) -> Result<TimeDelta, Problem> {
 fn parse_at(body: &str) -> Result<NaiveDateTime, Problem> {
     const FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
     match NaiveDateTime::parse_from_str(body, FORMAT) {
-        // Written back it must be the same: the parser alone would take one-digit months and leap seconds.
-        Ok(time) if time.format(FORMAT).to_string() == body => Ok(time),
+        // Written back it must be the same: the parser alone would take one-digit months. It takes leap seconds, too.
+        Ok(time) if time.format(FORMAT).to_string() == body && time.nanosecond() == 0 => Ok(time),
         _ => {
             let help = "use at(yyyy-mm-ddThh:mm:ss), as at(2026-11-22T23:00:00); the zone goes into \"timezone\"";
             Err(Problem::new(format!("\"{body}\" is not a date and time"), help))

@@ -23,7 +23,13 @@
 //! order as due. What lies before the start is missed.
 //!
 //! A schedule begins when it is first seen: nothing before counts as missed, and a rate counts from then. It begins anew
-//! when its expression or time zone changes, and when it was removed or disabled for a start.
+//! when its expression or time zone changes, and when it was removed or disabled for a start: so the source runs even
+//! when it has no bindings, to forget those that it had.
+//!
+//! When the clock is set back, no slot is decided twice: a schedule rests until the clock shows what it had decided. But
+//! a rate goes on at once, and what a clock decided that was more than a day ahead does not count.
+//!
+//! docs/schedules.md tells users.
 
 mod announcement;
 mod config;
@@ -55,6 +61,10 @@ impl TriggerPlugin for Plugin {
 
     fn settings_schema(&self) -> Schema {
         config::settings_schema()
+    }
+
+    fn runs_without_bindings(&self) -> bool {
+        true
     }
 
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, SpecErrors> {

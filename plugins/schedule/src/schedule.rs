@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use hikigane_trigger::model::{BindingId, Event, StateWrite};
-use hikigane_trigger::{Clock, Context, EmitError};
+use hikigane_trigger::{Accepted, Clock, Context, EmitError};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::{Binding, CatchUp, Overlap};
-use crate::event::scheduled_event;
+use crate::event::{scheduled_event, with_context};
 use crate::expression::{Gap, Slot};
 
 /// A slot that is decided later than this was missed: the process was down, the machine asleep or the disk full.
@@ -17,8 +17,17 @@ pub const MISSED_AFTER: TimeDelta = TimeDelta::seconds(60);
 
 /// Skips of missed slots that get a record of their own; older ones share one.
 const SKIP_RECORDS: usize = 100;
+/// How far the clock may be set back without a slot being decided twice: more than a day, and more than any two time zones lie apart.
+/// Waiting for longer would be silence.
+const SET_BACK: TimeDelta = TimeDelta::hours(26);
+/// The same for a rate, whose slots are no times of day: it only keeps its beat over small corrections.
+const RATE_SET_BACK: TimeDelta = TimeDelta::minutes(1);
+/// Missed slots that are counted before others may do something.
+const COUNTED_AT_ONCE: usize = 1_000;
 const NO_CATCH_UP: &str = "catchUp is none";
 const ONLY_THE_LAST: &str = "catchUp runs only the last missed slot";
+const NOT_DONE: &str = "the previous run is still going, or waits for its next attempt";
+const FILTERED: &str = "the filter does not match the event";
 /// The wait after the first failed attempt to decide a slot; it doubles with each further one.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(1);
 /// The longest wait between two attempts.
@@ -106,23 +115,45 @@ impl Schedule {
     /// The schedule of `binding`, which `known` is the durable state of. Without any, or when it is of another
     /// expression or zone, the schedule begins at `now`.
     pub fn new(binding: Binding, catch_up_limit: usize, known: Option<Decided>, now: DateTime<Utc>) -> Self {
-        // A state from the future was written by a clock that ran ahead: waiting for that time would be silence.
-        let latest = now + TimeDelta::hours(1);
-        let decided = known
+        let known = known
             .filter(|known| known.expression == binding.expression.as_str())
-            .filter(|known| known.timezone == binding.timezone.name())
-            .filter(|known| known.slot <= latest)
-            .map_or(
-                now - TimeDelta::nanoseconds(now.timestamp_subsec_nanos().into()),
-                |known| known.slot,
-            );
-        Self {
+            .filter(|known| known.timezone == binding.timezone.name());
+        let mut schedule = Self {
             binding,
             catch_up_limit,
-            decided,
+            decided: known.map_or_else(|| whole_second(now), |known| known.slot),
             plan: VecDeque::new(),
             failures: 0,
+        };
+        schedule.look_at_clock(now);
+        schedule
+    }
+
+    /// Takes note of the time, in case that the clock was set back, now or before the start.
+    pub fn look_at_clock(&mut self, now: DateTime<Utc>) {
+        // What was planned for missed slots does not hold for slots that are now to come.
+        if self.plan.front().is_some_and(|step| step.slot > now) {
+            self.plan.clear();
         }
+        let ahead = self.decided - now;
+        let most = match self.binding.expression.rate() {
+            Some(_) => RATE_SET_BACK,
+            None => SET_BACK,
+        };
+        if ahead > most && !self.is_over() {
+            self.decided = whole_second(now);
+        }
+    }
+
+    /// Every slot up to here is decided.
+    pub fn decided(&self) -> DateTime<Utc> {
+        self.decided
+    }
+
+    /// Whether it has decided its last slot: whatever the clock shows, a one-time schedule does not fire twice.
+    fn is_over(&self) -> bool {
+        let before = self.decided - TimeDelta::seconds(1);
+        self.slot_after(self.decided).is_none() && self.slot_after(before).is_some_and(|slot| slot.at() == self.decided)
     }
 
     /// Its durable state as it is now.
@@ -132,13 +163,15 @@ impl Schedule {
 
     /// The next time after `now` at which it fires.
     pub fn next_after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut after = now;
-        loop {
-            match self.slot_after(after)? {
-                Slot::Fires(at) => return Some(at),
-                Slot::Gap(gap) => after = gap.at,
+        let after = match self.binding.expression.rate() {
+            // A rate keeps the beat that it has counted so far.
+            Some(every) if self.decided < now => {
+                let turns = (now - self.decided).num_seconds() / every.num_seconds();
+                self.decided + TimeDelta::seconds(turns * every.num_seconds())
             }
-        }
+            _ => now.max(self.decided),
+        };
+        self.binding.expression.next_after(after, self.binding.timezone)
     }
 
     /// When [`Self::decide`] has something to do; `None`: never again.
@@ -153,30 +186,35 @@ impl Schedule {
         }
     }
 
-    /// Decides the next slot that is due. When the event or the record cannot be stored, the slot stays undecided.
-    pub async fn decide(mut self, context: &Context, lateness: Lateness) -> Self {
+    /// Decides the next slot that is due. When the event or the record cannot be stored, the slot stays undecided: then
+    /// the second value says so.
+    pub async fn decide(mut self, context: &Context, lateness: Lateness) -> (Self, Option<String>) {
         if self.plan.is_empty() {
-            self.plan = self.make_plan(context.clock.now(), lateness);
+            self.plan = self.make_plan(context.clock.now(), lateness).await;
         }
-        if let Some(step) = self.plan.front() {
-            match self.carry_out(step, context).await {
-                Ok(()) => {
-                    self.decided = step.slot;
-                    self.plan.pop_front();
-                    self.failures = 0;
-                }
-                Err(_) => {
-                    self.failures = self.failures.saturating_add(1);
-                    // By the next attempt the slot may count as missed, and others with it.
-                    self.plan.clear();
-                }
+        let Some(step) = self.plan.front() else {
+            return (self, None);
+        };
+        match self.carry_out(step, context).await {
+            Ok(()) => {
+                self.decided = step.slot;
+                self.plan.pop_front();
+                self.failures = 0;
+                (self, None)
+            }
+            Err(error) => {
+                let slot = step.slot.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let trouble = format!("{} at {slot} has to wait: {error}", self.binding.id);
+                self.failures = self.failures.saturating_add(1);
+                // By the next attempt the slot may count as missed, and others with it.
+                self.plan.clear();
+                (self, Some(trouble))
             }
         }
-        self
     }
 
     /// What to do about the slots that are due or missed by `now`. Due slots are planned one by one.
-    fn make_plan(&self, now: DateTime<Utc>, lateness: Lateness) -> VecDeque<Step> {
+    async fn make_plan(&self, now: DateTime<Utc>, lateness: Lateness) -> VecDeque<Step> {
         match self.slot_after(self.decided) {
             Some(Slot::Fires(at)) if at <= now && !lateness.is_missed(at, now) => [Step {
                 slot: at,
@@ -184,13 +222,13 @@ impl Schedule {
             }]
             .into(),
             Some(Slot::Gap(gap)) if gap.at <= now && !lateness.is_missed(gap.at, now) => [self.gap_step(&gap)].into(),
-            Some(slot) if slot.at() <= now => self.make_up_plan(now, lateness),
+            Some(slot) if slot.at() <= now => self.make_up_plan(now, lateness).await,
             _ => VecDeque::new(),
         }
     }
 
     /// What to do about the missed slots: the catch-up rule.
-    fn make_up_plan(&self, now: DateTime<Utc>, lateness: Lateness) -> VecDeque<Step> {
+    async fn make_up_plan(&self, now: DateTime<Utc>, lateness: Lateness) -> VecDeque<Step> {
         let catch_up = self.binding.catch_up;
         let keep = match catch_up {
             CatchUp::None => SKIP_RECORDS,
@@ -200,6 +238,7 @@ impl Schedule {
         let mut recent: VecDeque<Slot> = VecDeque::with_capacity(keep + 1);
         let mut older: Option<Older> = None;
         let mut after = self.decided;
+        let mut counted = 0;
         while let Some(slot) = self.slot_after(after)
             && slot.at() <= now
             && lateness.is_missed(slot.at(), now)
@@ -210,6 +249,11 @@ impl Schedule {
                 && let Some(slot) = recent.pop_front()
             {
                 older = Some(Older::with(older, slot.at()));
+            }
+            counted += 1;
+            if counted % COUNTED_AT_ONCE == 0 {
+                // A year of minutes takes a second or so, which the server and its other triggers share.
+                tokio::task::yield_now().await;
             }
         }
         let last_to_fire = recent.iter().rposition(|slot| matches!(slot, Slot::Fires(_)));
@@ -247,22 +291,25 @@ impl Schedule {
     async fn carry_out(&self, step: &Step, context: &Context) -> Result<(), EmitError> {
         let id = &self.binding.id;
         let overlap = self.binding.overlap;
-        let in_order = match &step.action {
+        match &step.action {
             Action::Skip(reason) => return self.skip(step.slot, reason, context).await,
-            Action::MakeUp => true,
             Action::Run if overlap == Overlap::Skip && context.events.pending(id).await? > 0 => {
-                return self.skip(step.slot, "the previous run is still going", context).await;
+                return self.skip(step.slot, NOT_DONE, context).await;
             }
-            Action::Run => overlap == Overlap::Queue,
-        };
+            Action::Run | Action::MakeUp => {}
+        }
         let payload = match &self.binding.input {
-            Some(input) => input.clone(),
+            Some(input) => with_context(input, id, step.slot, self.failures + 1),
             None => scheduled_event(id, step.slot).into(),
         };
         let mut event = Event::new(payload, step.slot);
+        // With `skip`, too: what was running when the server was killed runs again, and what is made up for comes behind it.
+        let in_order = overlap != Overlap::Allow || step.action == Action::MakeUp;
         event.group = in_order.then(|| id.to_string());
         match context.events.emit(id, event, vec![self.state_after(step.slot)]).await {
-            Ok(_) => Ok(()),
+            Ok(Accepted::Queued(_)) => Ok(()),
+            // A filter that never matches must not be silence.
+            Ok(Accepted::Filtered) => self.skip(step.slot, FILTERED, context).await,
             // It would be too large the next time, too.
             Err(error @ EmitError::TooLarge { .. }) => self.skip(step.slot, &error.to_string(), context).await,
             Err(error) => Err(error),
@@ -292,6 +339,11 @@ impl Schedule {
             value: Some(state.to_string().into_bytes()),
         }
     }
+}
+
+/// The beginning of a schedule that begins at `time`: what is durable knows no fractions.
+fn whole_second(time: DateTime<Utc>) -> DateTime<Utc> {
+    time - TimeDelta::nanoseconds(time.timestamp_subsec_nanos().into())
 }
 
 fn missed(slot: DateTime<Utc>, now: DateTime<Utc>, rule: &str) -> Step {

@@ -1,8 +1,9 @@
 //! The source: one task that drives all schedules.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hikigane_trigger::model::StateWrite;
@@ -12,7 +13,7 @@ use hikigane_trigger::{
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
-use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
+use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, in_words, state_key};
 
 /// All schedules of a manifest.
 pub(crate) struct ScheduleSource {
@@ -76,10 +77,17 @@ impl ScheduleSource {
             waiting.add(schedule, clock.now());
         }
         let mut deciding = FuturesUnordered::new();
+        let mut troubles = Troubles::default();
+        let mut latest = clock.now();
         // Time when those in `deciding` were due.
         let mut moment = DateTime::<Utc>::MIN_UTC;
         loop {
             let now = clock.now();
+            if now < latest {
+                waiting.look_at_clock(now);
+                waiting.say_who_rests(now, latest);
+            }
+            latest = now;
             while let Some(due) = waiting.next().filter(|due| *due <= now) {
                 // A jump of a virtual clock replays the time between: one moment after the other, over all schedules.
                 if clock.is_virtual() && due != moment && !deciding.is_empty() {
@@ -90,7 +98,12 @@ impl ScheduleSource {
                 deciding.extend(waiting.take().map(|schedule| schedule.decide(context, lateness)));
             }
             tokio::select! {
-                Some(schedule) = deciding.next() => waiting.add(schedule, clock.now()),
+                Some((schedule, trouble)) = deciding.next() => {
+                    if let Some(trouble) = trouble {
+                        troubles.say(&trouble);
+                    }
+                    waiting.add(schedule, clock.now());
+                }
                 () = until(clock, waiting.next()), if waiting.next().is_none_or(|due| due > now) => {}
             }
         }
@@ -126,10 +139,14 @@ impl ScheduleSource {
 /// Repeats what the plug-in's state refuses until it succeeds.
 async fn retry<T, F: Future<Output = Result<T, StateError>>>(context: &Context, mut attempt: impl FnMut() -> F) -> T {
     let mut wait = TimeDelta::seconds(1);
+    let mut troubles = Troubles::default();
     loop {
         match attempt().await {
             Ok(value) => return value,
-            Err(_) => context.clock.sleep_until(context.clock.now() + wait).await,
+            Err(error) => {
+                troubles.say(&format!("all schedules have to wait: {error}"));
+                context.clock.sleep_until(context.clock.now() + wait).await;
+            }
         }
         wait = (wait * 2).min(TimeDelta::seconds(30));
     }
@@ -151,10 +168,29 @@ struct Waiting {
 
 impl Waiting {
     /// Adds a schedule, unless it has come to its end.
-    fn add(&mut self, schedule: Schedule, now: DateTime<Utc>) {
+    fn add(&mut self, mut schedule: Schedule, now: DateTime<Utc>) {
+        schedule.look_at_clock(now);
         if let Some(wake) = schedule.wake(now) {
             self.schedules.insert((wake, self.added), schedule);
             self.added += 1;
+        }
+    }
+
+    /// Lets all look at a clock that was set back.
+    fn look_at_clock(&mut self, now: DateTime<Utc>) {
+        for (_, schedule) in std::mem::take(&mut self.schedules) {
+            self.add(schedule, now);
+        }
+    }
+
+    /// Says that schedules rest because the clock went back from `latest` to `now`: silence would look like a fault.
+    fn say_who_rests(&self, now: DateTime<Utc>, latest: DateTime<Utc>) {
+        let decided = self.schedules.values().map(Schedule::decided);
+        if let Some(until) = decided.max().filter(|decided| *decided - now > TimeDelta::minutes(1)) {
+            let (back, until) = (in_words(latest - now), until.to_rfc3339_opts(SecondsFormat::Secs, true));
+            eprintln!(
+                "hikigane: schedule: the clock went back by {back}; slots until {until} were decided before, and none is run twice"
+            );
         }
     }
 
@@ -164,5 +200,19 @@ impl Waiting {
 
     fn take(&mut self) -> Option<Schedule> {
         self.schedules.pop_first().map(|(_, schedule)| schedule)
+    }
+}
+
+/// Says on standard error that something cannot be stored; once a minute, however many schedules it holds up.
+#[derive(Default)]
+struct Troubles(Option<Instant>);
+
+impl Troubles {
+    fn say(&mut self, trouble: &str) {
+        const SILENCE: Duration = Duration::from_secs(60);
+        if self.0.is_none_or(|said| said.elapsed() >= SILENCE) {
+            eprintln!("hikigane: schedule: {trouble}; it is tried again");
+            self.0 = Some(Instant::now());
+        }
     }
 }

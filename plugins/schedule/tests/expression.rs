@@ -387,15 +387,32 @@ fn errors_name_the_field_and_what_it_takes() {
         ),
         (
             "cron(0 1 * * * *)",
-            &["day-of-month and day-of-week cannot both count: write \"?\""],
+            &["day-of-month and day-of-week cannot both count: write \"cron(0 1 * * ? *)\""],
+        ),
+        (
+            "cron(0 1 * * MON *)",
+            &["day-of-month and day-of-week cannot both count: write \"cron(0 1 ? * MON *)\""],
+        ),
+        (
+            "cron(0 1 1 * MON *)",
+            &["day-of-month and day-of-week cannot both count: write \"?\" in the one that does not count"],
         ),
         ("cron(0 1 ? * ? *)", &["day-of-month and day-of-week are both \"?\""]),
         (
             "cron(0 2 * * *)",
             &[
-                "cron(...) has 5 fields, not six: add the year and write \"?\" in a day field, or write Unix cron without cron(...): 0 2 * * *",
+                "cron(...) has 5 fields, not six: with the year, as in AWS, write \"cron(0 2 * * ? *)\"; as Unix cron, write \"0 2 * * *\"",
             ],
         ),
+        (
+            "cron(0 2 * * 1-5)",
+            &["write \"cron(0 2 ? * 1-5 *)\" (1 is Sunday); as Unix cron, write \"0 2 * * 1-5\" (1 is Monday)"],
+        ),
+        (
+            "cron(0 0 12 ? * MON-FRI *)",
+            &["cron(...) has 7 fields, not six: without seconds, write \"cron(0 12 ? * MON-FRI *)\""],
+        ),
+        ("cron(0 2 x * *)", &["has 5 fields, not six: use cron(minutes hours"]),
         ("cron()", &["cron(...) has 0 fields, not six"]),
         (
             "cron(*/60 * * * ? *)",
@@ -408,8 +425,17 @@ fn errors_name_the_field_and_what_it_takes() {
         ),
         (
             "cron(0 2 ? * FRI-MON *)",
-            &["the range \"FRI-MON\" in the day-of-week field runs backwards: write \"FRI-7,1-MON\""],
+            &["the range \"FRI-MON\" in the day-of-week field runs backwards: write \"FRI-SAT,SUN-MON\""],
         ),
+        ("cron(0 2 ? * SAT-SUN *)", &["runs backwards: write \"SAT,SUN\""]),
+        ("cron(0 2 ? * 7-2 *)", &["runs backwards: write \"7,1-2\""]),
+        ("cron(0 22-5/2 * * ? *)", &["runs backwards: write \"22,0,2,4\""]),
+        ("0 2 * * fri-mon", &["runs backwards: write \"fri-SAT,SUN-mon\""]),
+        (
+            "cron(*5 * * * ? *)",
+            &["\"*5\" is not allowed in the minutes field: use 0-59"],
+        ),
+        ("cron(0 ** * * ? *)", &["\"**\" is not allowed in the hours field"]),
         (
             "cron(0 2 ? * 3#1,6#3 *)",
             &["\"3#1\" is not allowed in the day-of-week field"],
@@ -427,7 +453,10 @@ fn errors_name_the_field_and_what_it_takes() {
             "cron(0 2 1,? * ? *)",
             &["\"?\" is not allowed in the day-of-month field"],
         ),
-        ("cron(? 2 * * ? *)", &["\"?\" is not allowed in the minutes field"]),
+        (
+            "cron(? 2 * * ? *)",
+            &["\"?\" is not allowed in the minutes field: write \"*\""],
+        ),
         (
             "cron(0 2 * MONDAY ? *)",
             &["\"MONDAY\" is not allowed in the month field: use 1-12 or JAN-DEC"],
@@ -441,7 +470,15 @@ fn errors_name_the_field_and_what_it_takes() {
         ("cron(é 2 * * ? *)", &["\"é\" is not allowed in the minutes field"]),
         (
             "rate(5 seconds)",
-            &["the unit \"seconds\" is not known: use rate(1 minute)"],
+            &["the unit \"seconds\" is not known: schedules fire on whole minutes: use rate(1 minute)"],
+        ),
+        (
+            "rate(2 weeks)",
+            &["the unit \"weeks\" is not known: write rate(14 days)"],
+        ),
+        (
+            "rate(2 months)",
+            &["the unit \"months\" is not known: use rate(1 minute)"],
         ),
         (
             "rate(1 minutes)",
@@ -457,13 +494,36 @@ fn errors_name_the_field_and_what_it_takes() {
             &["\"2021-12-31T23:59:59Z\" is not a date and time: use at(yyyy-mm-ddThh:mm:ss)"],
         ),
         ("at(2021-2-31T23:59:59)", &["is not a date and time"]),
+        ("at(2016-12-31T23:59:60)", &["is not a date and time"]),
         (
             "0 2 * * ? *",
             &[
-                "six fields can be read in two ways",
-                "\"cron(0 2 * * ? *)\"",
-                "with the seconds (0) first, write \"2 * * ? *\"",
+                "six fields can be read in two ways: with the year last, as in AWS, write \"cron(0 2 * * ? *)\"; \
+                 with the seconds (0) first, write \"2 * * * *\": schedules fire on whole minutes",
             ],
+        ),
+        (
+            "0 0 12 * * ?",
+            &["six fields alone are no form of a schedule: with the seconds (0) first, write \"0 12 * * *\""],
+        ),
+        (
+            "0 0 2 * * 1-5",
+            &[
+                "six fields alone are no form",
+                "with the seconds (0) first, write \"0 2 * * 1-5\" (1 is Monday)",
+            ],
+        ),
+        (
+            "0 2 * * 1-5 2026",
+            &["with the year last, as in AWS, write \"cron(0 2 ? * 1-5 2026)\" (1 is Sunday)"],
+        ),
+        (
+            "0 2 * * * /bin/true",
+            &["six fields alone are no form of a schedule: use cron(0 2 * * ? *), rate("],
+        ),
+        (
+            "0 0 12 * * ? *",
+            &["this is no form of a schedule: without seconds, write \"cron(0 12 * * ? *)\""],
         ),
         (
             "60 * * * 8",
@@ -473,9 +533,34 @@ fn errors_name_the_field_and_what_it_takes() {
             ],
         ),
         ("every day", &["this is no form of a schedule: use cron("]),
-        ("Rate(5 minutes)", &["this is no form of a schedule"]),
-        (" rate(5 minutes)", &["this is no form of a schedule"]),
-        ("", &["this is no form of a schedule"]),
+        ("* * * *", &["this is no form of a schedule: use cron("]),
+        ("@reboot", &["this is no form of a schedule: use cron("]),
+        ("", &["this is no form of a schedule: use cron("]),
+        (
+            "Rate(5 Minutes)",
+            &["this is no form of a schedule: did you mean \"rate(5 minutes)\"?"],
+        ),
+        (" rate(5 minutes)", &["did you mean \"rate(5 minutes)\"?"]),
+        ("every 5 minutes", &["did you mean \"rate(5 minutes)\"?"]),
+        ("cron 0 2 * * ? *", &["did you mean \"cron(0 2 * * ? *)\"?"]),
+        ("cron(0 2 ? * MON *", &["did you mean \"cron(0 2 ? * MON *)\"?"]),
+        (
+            " AT(2026-11-22T23:00:00)",
+            &["did you mean \"at(2026-11-22T23:00:00)\"?"],
+        ),
+        ("@daily", &["did you mean \"0 0 * * *\"?"]),
+        (
+            "CRON_TZ=Europe/Paris 0 2 * * *",
+            &["write \"0 2 * * *\", and \"timezone: Europe/Paris\" beside \"rate\""],
+        ),
+        (
+            "0 2 L * ?",
+            &[
+                "\"L\" is not allowed in the day-of-month field",
+                "\"L\" and \"W\" are AWS's, in cron(...)",
+                "\"?\" is not allowed in the day-of-week field: write \"*\"",
+            ],
+        ),
     ] {
         let message = Expression::parse(text).expect_err(text).to_string();
         assert!(

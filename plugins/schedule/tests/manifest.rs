@@ -79,6 +79,18 @@ fn mistakes_in_bindings() {
             ],
         ),
         (
+            json!({ "rate": "cron(30 2 29 3 ? 2026)", "timezone": "Europe/Paris" }),
+            &[
+                "f/x rate: the schedule \"cron(30 2 29 3 ? 2026)\" never fires (clocks in Europe/Paris go forward over its time: choose another, or another \"timezone\")",
+            ],
+        ),
+        (
+            json!({ "rate": "at(2026-03-29T02:30:00)", "timezone": "Europe/Paris" }),
+            &[
+                "f/x rate: the schedule \"at(2026-03-29T02:30:00)\" never fires (clocks in Europe/Paris go forward over its time: choose another, or another \"timezone\")",
+            ],
+        ),
+        (
             json!(5),
             &[
                 "f/x: a schedule is an expression or an object with \"rate\", not a number (the keys are: rate, timezone, overlap, catchUp, input)",
@@ -210,9 +222,61 @@ fn the_schema_has_the_keys_that_build_takes() {
 }
 
 #[tokio::test]
+async fn what_is_announced_is_when_it_fires_after_a_restart_too() {
+    let decided =
+        |slot: &str, expression: &str| json!({ "slot": slot, "expression": expression, "timezone": "UTC" }).to_string();
+    for (now, slot, expression, next) in [
+        // A rate keeps its beat: from 10:00 every 90 minutes, also over what was missed.
+        (
+            "2026-05-01T10:50:00Z",
+            "2026-05-01T10:00:00Z",
+            "rate(90 minutes)",
+            "11:30:00",
+        ),
+        (
+            "2026-05-01T11:30:00Z",
+            "2026-05-01T10:00:00Z",
+            "rate(90 minutes)",
+            "13:00:00",
+        ),
+        (
+            "2026-05-01T14:59:59Z",
+            "2026-05-01T10:00:00Z",
+            "rate(90 minutes)",
+            "16:00:00",
+        ),
+        // The clock was set back: slots that were decided do not come again, unless it was far ahead.
+        ("2026-05-01T08:50:00Z", "2026-05-01T10:00:00Z", "0 * * * *", "11:00:00"),
+        ("2026-05-01T08:50:00Z", "2026-05-03T10:00:00Z", "0 * * * *", "09:00:00"),
+        (
+            "2026-05-01T09:59:30Z",
+            "2026-05-01T10:00:00Z",
+            "rate(90 minutes)",
+            "11:30:00",
+        ),
+        (
+            "2026-05-01T08:50:00Z",
+            "2026-05-01T10:00:00Z",
+            "rate(90 minutes)",
+            "10:20:00",
+        ),
+    ] {
+        let state = PluginState::new("schedule", std::sync::Arc::new(State(Some(decided(slot, expression)))));
+        let clock = Clock::virtual_at(now.parse().unwrap());
+        let mut source = hikigane_schedule::plugin().build(spec(json!(expression))).unwrap();
+        let lines = source.open(&clock, &state).await.unwrap();
+        let text = &lines[0].text;
+        assert!(
+            text.ends_with(&format!("Fri 2026-05-01 {next} UTC")),
+            "{expression} at {now} after {slot}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn open_announces_each_schedule_and_claims_nothing() {
     let clock = Clock::virtual_at("2026-11-22T21:30:00Z".parse().unwrap());
-    let state = PluginState::new("schedule", std::sync::Arc::new(Empty));
+    let state = PluginState::new("schedule", std::sync::Arc::new(State(None)));
     for (config, ends) in [
         (
             json!({ "rate": "cron(0 23 * * ? *)", "timezone": "Europe/Paris" }),
@@ -237,16 +301,20 @@ async fn open_announces_each_schedule_and_claims_nothing() {
     }
 }
 
-/// State of a server that never ran.
-struct Empty;
+/// The state of `f/x`, when a server ran before.
+struct State(Option<String>);
 
 #[async_trait]
-impl StateStore for Empty {
+impl StateStore for State {
     async fn get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, StateError> {
         Ok(None)
     }
     async fn scan(&self, _: &str, _: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
-        Ok(Vec::new())
+        let state = self
+            .0
+            .clone()
+            .map(|state| ("decided/f/x".to_owned(), state.into_bytes()));
+        Ok(state.into_iter().collect())
     }
     async fn write(&self, _: &str, _: Vec<StateWrite>) -> Result<(), StateError> {
         panic!("opening writes nothing")

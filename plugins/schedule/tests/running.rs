@@ -129,9 +129,12 @@ async fn the_default_time_zone_holds_where_none_is_given() {
 #[tokio::test]
 async fn overlap_says_what_happens_while_the_previous_run_is_going() {
     for (overlap, wanted) in [
-        ("skip", "f/x 2026-01-01T01:00:00Z skip: the previous run is still going"),
-        ("allow", "f/x 2026-01-01T01:00:00Z run"),
-        ("queue", "f/x 2026-01-01T01:00:00Z run in f/x"),
+        (
+            "skip",
+            "f/x 2026-01-01T01:00:00Z skip: the previous run is still going, or waits for its next attempt",
+        ),
+        ("allow", "f/x 2026-01-01T01:00:00Z run beside"),
+        ("queue", "f/x 2026-01-01T01:00:00Z run"),
     ] {
         let machine = Machine::at("2026-01-01T00:00:00Z");
         machine.change(|world| world.pending = 1);
@@ -144,8 +147,8 @@ async fn overlap_says_what_happens_while_the_previous_run_is_going() {
         machine.change(|world| world.pending = 0);
         machine.clear();
         machine.advance("2026-01-01T02:00:00Z");
-        let run = if overlap == "queue" {
-            "f/x 2026-01-01T02:00:00Z run in f/x"
+        let run = if overlap == "allow" {
+            "f/x 2026-01-01T02:00:00Z run beside"
         } else {
             "f/x 2026-01-01T02:00:00Z run"
         };
@@ -309,4 +312,74 @@ async fn an_input_is_the_event_verbatim() {
         };
         assert_eq!(event.payload, input.to_string(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_keywords_of_eventbridge_scheduler_are_replaced_in_an_input() {
+    let machine = Machine::at("2026-01-01T00:00:00Z");
+    let input = json!({
+        "<aws.scheduler.schedule-arn>": ["at <aws.scheduler.scheduled-time>, <aws.scheduler.scheduled-time>"],
+        "attempt": "<aws.scheduler.attempt-number>",
+        "execution": "<aws.scheduler.execution-id>",
+        "others": "<aws.scheduler.other> <b>",
+    });
+    let server = machine
+        .start(vec![binding(
+            "ingest/nightly",
+            json!({ "rate": "0 * * * *", "input": input }),
+        )])
+        .await;
+    machine.change(|world| world.failures = (1, Some(EmitError::Unavailable("the disk is full".into()))));
+    machine.advance("2026-01-01T01:00:00Z");
+    machine.until(|world| world.failed == 1).await;
+    machine.advance("2026-01-01T01:00:01Z");
+    machine.until(|world| world.records.len() == 1).await;
+    machine.advance("2026-01-01T02:00:00Z");
+    machine.until(|world| world.records.len() == 2).await;
+    server.stop().await;
+    let events: Vec<Value> = machine
+        .records()
+        .iter()
+        .map(|record| match record {
+            Record::Event { event, .. } => serde_json::from_slice(&event.payload).unwrap(),
+            Record::Skip { .. } => panic!("both ran"),
+        })
+        .collect();
+    let executions: Vec<&str> = events
+        .iter()
+        .map(|event| event["execution"].as_str().unwrap())
+        .collect();
+    assert!(
+        executions[0].len() == 32 && executions[0] != executions[1],
+        "{executions:?}"
+    );
+    for (event, attempt, time) in [
+        (&events[0], "2", "2026-01-01T01:00:00Z"),
+        (&events[1], "1", "2026-01-01T02:00:00Z"),
+    ] {
+        assert_eq!(
+            *event,
+            json!({
+                "arn:aws:scheduler:us-east-1:000000000000:schedule/default/ingest-nightly": [format!("at {time}, {time}")],
+                "attempt": attempt,
+                "execution": event["execution"],
+                "others": "<aws.scheduler.other> <b>",
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slot_whose_event_the_filter_refuses_has_a_record() {
+    let machine = Machine::at("2026-01-01T00:00:00Z");
+    machine.change(|world| world.filtering = true);
+    let server = machine.start(vec![binding("f/x", json!("0 * * * *"))]).await;
+    machine.advance("2026-01-01T02:00:00Z");
+    machine
+        .expect(&[
+            "f/x 2026-01-01T01:00:00Z skip: the filter does not match the event",
+            "f/x 2026-01-01T02:00:00Z skip: the filter does not match the event",
+        ])
+        .await;
+    server.stop().await;
 }

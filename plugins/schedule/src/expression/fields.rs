@@ -9,8 +9,8 @@ use std::str::FromStr;
 
 use chrono::Weekday;
 
-use super::Problem;
 use super::calendar::{Calendar, DayRule, YEARS};
+use super::{Problem, correction};
 
 /// One field: how it is called, where the crate `cron` expects it, and what it takes.
 struct Field {
@@ -74,32 +74,28 @@ const UNIX_DAY_OF_MONTH: Field = Field {
     place: 3,
     range: 1..=31,
     names: &[],
-    allowed: "1-31, with \",\" \"-\" \"*\" \"/\"",
+    allowed: "1-31, with \",\" \"-\" \"*\" \"/\"; \"L\" and \"W\" are AWS's, in cron(...)",
 };
 const UNIX_DAY_OF_WEEK: Field = Field {
     name: "day-of-week",
     place: 5,
     range: 0..=7,
     names: WEEKDAYS,
-    allowed: "0-7 (0 and 7 are Sunday) or SUN-SAT, with \",\" \"-\" \"*\" \"/\"",
+    allowed: "0-7 (0 and 7 are Sunday) or SUN-SAT, with \",\" \"-\" \"*\" \"/\"; \"L\" and \"#\" are AWS's, in cron(...)",
 };
+
+const FORMS: &str =
+    "use cron(0 2 * * ? *), rate(5 minutes), at(2026-11-22T23:00:00), or the five fields of Unix cron, as 0 2 * * *";
 
 /// Reads what stands between the parentheses of `cron(...)`.
 pub(super) fn parse_aws(body: &str) -> Result<Calendar, Vec<Problem>> {
     let parts: Vec<&str> = body.split_ascii_whitespace().collect();
-    let [minutes, hours, day_of_month, month, day_of_week, year] = parts[..] else {
-        let help = match parts.len() {
-            5 => format!(
-                "add the year and write \"?\" in a day field, or write Unix cron without cron(...): {}",
-                parts.join(" ")
-            ),
-            _ => "use cron(minutes hours day-of-month month day-of-week year), as cron(0 2 * * ? *)".to_owned(),
-        };
-        return Err(vec![Problem::new(
-            format!("cron(...) has {} fields, not six", parts.len()),
-            help,
-        )]);
+    let Ok(fields) = <[&str; 6]>::try_from(parts.as_slice()) else {
+        let what = format!("cron(...) has {} fields, not six", parts.len());
+        let usage = "use cron(minutes hours day-of-month month day-of-week year), as cron(0 2 * * ? *)";
+        return Err(vec![Problem::new(what, or(readings(&parts), usage))]);
     };
+    let [minutes, hours, day_of_month, month, day_of_week, year] = fields;
 
     let mut problems = Vec::new();
     let minutes = keep(MINUTES.read(minutes), &mut problems);
@@ -117,7 +113,10 @@ pub(super) fn parse_aws(body: &str) -> Result<Calendar, Vec<Problem>> {
         }
         (Some(Days::Any), Some(days)) | (Some(days), Some(Days::Any)) => Some(days.rule()),
         (Some(_), Some(_)) => {
-            let help = "write \"?\" in the one that does not count";
+            let help = match correction::aws(fields) {
+                Some(aws) => format!("write \"{aws}\""),
+                None => "write \"?\" in the one that does not count".to_owned(),
+            };
             problems.push(Problem::new("day-of-month and day-of-week cannot both count", help));
             None
         }
@@ -148,20 +147,52 @@ pub(super) fn parse_bare(text: &str) -> Result<Calendar, Vec<Problem>> {
         [minutes, hours, day_of_month, month, day_of_week] if looks_like_cron => {
             parse_unix([minutes, hours, day_of_month, month, day_of_week])
         }
-        [first, _, _, _, _, _] if looks_like_cron => {
-            let rest = parts[1..].join(" ");
-            let help = format!(
-                "with the year last, as in AWS, write \"cron({})\"; with the seconds ({first}) first, write \"{rest}\": \
-                 schedules fire on whole minutes",
-                parts.join(" ")
-            );
-            Err(vec![Problem::new("six fields can be read in two ways", help)])
+        [a, b, c, d, e, f] if looks_like_cron => {
+            let readings = correction::of_six([a, b, c, d, e, f]);
+            let what = match readings.len() {
+                2 => "six fields can be read in two ways",
+                _ => "six fields alone are no form of a schedule",
+            };
+            Err(vec![Problem::new(what, or(readings, FORMS))])
         }
         _ => {
-            let help = "use cron(0 2 * * ? *), rate(5 minutes), at(2026-11-22T23:00:00), or the five fields of Unix cron, \
-                        as 0 2 * * *";
-            Err(vec![Problem::new("this is no form of a schedule", help)])
+            let meant = correction::of_text(text).map(|meant| format!("did you mean \"{meant}\"?"));
+            let zoned = || {
+                let (zone, expression) = correction::of_zoned(text)?;
+                Some(format!(
+                    "write \"{expression}\", and \"timezone: {zone}\" beside \"rate\""
+                ))
+            };
+            let mut help: Vec<String> = meant.or_else(zoned).into_iter().collect();
+            if help.is_empty() && looks_like_cron && parts.len() == 7 {
+                help = readings(&parts);
+            }
+            Err(vec![Problem::new("this is no form of a schedule", or(help, FORMS))])
         }
+    }
+}
+
+/// How to write what stands in `cron(...)` and is not six fields.
+fn readings(parts: &[&str]) -> Vec<String> {
+    match *parts {
+        [minutes, hours, day_of_month, month, day_of_week] => {
+            correction::of_five_in_cron([minutes, hours, day_of_month, month, day_of_week])
+        }
+        [_, minutes, hours, day_of_month, month, day_of_week, year] => {
+            let without_seconds = correction::aws([minutes, hours, day_of_month, month, day_of_week, year]);
+            let reading = without_seconds.map(|aws| format!("without seconds, write \"{aws}\""));
+            reading.into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The suggestions, or else what is always right.
+fn or(suggestions: Vec<String>, otherwise: &str) -> String {
+    if suggestions.is_empty() {
+        otherwise.to_owned()
+    } else {
+        suggestions.join("; ")
     }
 }
 
@@ -270,7 +301,8 @@ impl Field {
         let items: Result<Vec<String>, Problem> = text
             .split(',')
             .map(|item| match self.with_numbers(item) {
-                Some(numbers) if self.is_item(&numbers) => Ok(numbers),
+                // The crate alone would take "*5" for "*".
+                Some(numbers) if self.expand_item(item).is_some() && self.is_item(&numbers) => Ok(numbers),
                 _ => Err(self.problem(item)),
             })
             .collect();
@@ -338,18 +370,50 @@ impl Field {
     }
 
     fn problem(&self, item: &str) -> Problem {
-        if let Some((first, last)) = item.split_once('-')
-            && let (Some(from), Some(to)) = (self.number(first), self.number(last))
-            && from > to
-        {
-            let help = format!("write \"{first}-{},{}-{last}\"", self.range.end(), self.range.start());
+        if let Some(forwards) = self.forwards(item) {
             return Problem::new(
                 format!("the range \"{item}\" in the {} field runs backwards", self.name),
-                help,
+                format!("write \"{forwards}\""),
             );
         }
         let what = format!("\"{item}\" is not allowed in the {} field", self.name);
+        if item == "?" && !self.allowed.contains('?') {
+            return Problem::new(what, "write \"*\"");
+        }
         Problem::new(what, format!("use {}", self.allowed))
+    }
+
+    /// A range that runs over the end of the field, as `22-5`, in two parts; one with a step in numbers.
+    fn forwards(&self, item: &str) -> Option<String> {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, Some(digits(step).filter(|step| *step > 0)?)),
+            None => (item, None),
+        };
+        let (first, last) = range.split_once('-')?;
+        let (from, to) = (self.number(first)?, self.number(last)?);
+        if from <= to {
+            return None;
+        }
+        if let Some(step) = step {
+            let all = (from..=*self.range.end()).chain(*self.range.start()..=to);
+            let numbers: Vec<String> = all.step_by(step as usize).map(|number| number.to_string()).collect();
+            return Some(numbers.join(","));
+        }
+        let named = first.starts_with(|c: char| c.is_alphabetic());
+        let end = |name: Option<&&str>, number: u32| match name {
+            Some(name) if named => (*name).to_owned(),
+            _ => number.to_string(),
+        };
+        let greatest = end(self.names.last(), *self.range.end());
+        let least = end(self.names.first(), *self.range.start());
+        let part = |from: &str, to: &str| {
+            if from.eq_ignore_ascii_case(to) {
+                from.to_owned()
+            } else {
+                format!("{from}-{to}")
+            }
+        };
+        Some(format!("{},{}", part(first, &greatest), part(&least, last)))
     }
 }
 

@@ -44,13 +44,16 @@ pub enum Record {
 }
 
 impl Record {
-    /// `function/name 12:00:00Z run`, with the group or the reason behind it.
+    /// `function/name 12:00:00Z run`, or `run beside` others of the binding, or `skip` and why.
     pub fn line(&self) -> String {
         let text = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         match self {
             Self::Event { binding, event } => match &event.group {
-                None => format!("{binding} {} run", text(&event.time)),
-                Some(group) => format!("{binding} {} run in {group}", text(&event.time)),
+                None => format!("{binding} {} run beside", text(&event.time)),
+                Some(group) => {
+                    assert_eq!(group, binding);
+                    format!("{binding} {} run", text(&event.time))
+                }
             },
             Self::Skip { binding, time, reason } => format!("{binding} {} skip: {reason}", text(time)),
         }
@@ -69,6 +72,8 @@ pub struct World {
     pub fail_from: usize,
     /// Attempts that failed.
     pub failed: u32,
+    /// Whether the bindings' filter refuses every event.
+    pub filtering: bool,
 }
 
 impl World {
@@ -115,11 +120,14 @@ impl Ingress for Router {
         tokio::task::yield_now().await;
         self.change(|world| {
             world.fail()?;
+            world.apply(state);
+            if world.filtering {
+                return Ok(Accepted::Filtered);
+            }
             world.records.push(Record::Event {
                 binding: binding.to_string(),
                 event,
             });
-            world.apply(state);
             Ok(Accepted::Queued(RequestId::random()))
         })
     }
@@ -210,6 +218,11 @@ impl Machine {
         assert!(self.clock.advance_to(utc(time)));
     }
 
+    /// Sets the clock, also back.
+    pub fn set_clock(&self, time: &str) {
+        assert!(self.clock.set(utc(time)));
+    }
+
     pub fn change(&self, change: impl FnOnce(&mut World)) {
         self.router.change(change);
     }
@@ -280,6 +293,12 @@ impl Machine {
 }
 
 impl Server {
+    /// Ends it wherever it is, as `kill -9` does.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.is_err_and(|error| error.is_cancelled()));
+    }
+
     /// Ends the source, as a shutdown does, and waits for its end.
     pub async fn stop(self) {
         self.shutdown.cancel();
