@@ -22,6 +22,7 @@ mod destinations;
 mod durability;
 mod functions;
 mod fuzz;
+mod gateway;
 mod hostile;
 mod house;
 mod identity;
