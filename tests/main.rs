@@ -23,6 +23,7 @@ mod drops;
 mod durability;
 mod functions;
 mod fuzz;
+mod gateway;
 mod hostile;
 mod house;
 mod identity;

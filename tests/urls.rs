@@ -79,7 +79,9 @@ fn a_request_becomes_the_event_that_aws_makes() {
         event["queryStringParameters"],
         json!({"multiQuery": "foo,/bar", "q": "query"})
     );
+    assert_eq!(event["requestContext"]["http"]["path"], "/pa2%th/1");
     assert_eq!(event["cookies"], json!(["a=1", "b=2"]));
+    assert_eq!(event["headers"]["cookie"], "a=1; b=2");
     assert_eq!(
         (&event["body"], &event["isBase64Encoded"]),
         (&json!(r#"{"foo":"bar"}"#), &json!(false))

@@ -3,22 +3,22 @@
 //! Names under `localhost` lead to this machine (RFC 6761, section 6.3), which browsers and curl know by themselves. For clients that ask a name
 //! server all the same, each URL is at `http://127.0.0.1:<port>/_url/<id>/` too; the function sees the path after that.
 
-mod cors;
 mod stream;
 
 use std::net::SocketAddr;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use axum::http::uri::{Authority, PathAndQuery, Uri};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hikigane_model::{ACCOUNT_ID, Outcome, REGION, RequestId, UrlAuth, UrlMode, limits};
-use hikigane_router::{InvokeRequest, new_trace};
-use hikigane_trigger::proxy::{self, Connection, Gateway};
+use hikigane_model::{ACCOUNT_ID, Outcome, REGION, RequestId, UrlAuth, UrlMode, limits, new_trace};
+use hikigane_router::InvokeRequest;
+use hikigane_trigger::proxy::cors::CrossOrigin;
+use hikigane_trigger::proxy::{self, Connection, Gateway, Service};
 use serde_json::{Value, json};
 
 use crate::Endpoint;
@@ -89,12 +89,14 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request, seen: Uri) -> R
     let Some(target) = endpoint.lambda.url(id) else {
         return ApiError::no_such_url().into_response();
     };
-    let cors = target.config.cors.clone();
-    let origin = request.headers().get(ORIGIN).cloned();
-    if let Some(cors) = &cors
-        && cors::is_preflight(&request)
+    let page = CrossOrigin::of(request.method(), request.headers());
+    let shared = target.config.cors.clone().zip(page);
+    if let Some((cors, page)) = &shared
+        && page.is_preflight()
     {
-        return cors::preflight(cors, request.headers());
+        let mut response = Response::new(Body::empty());
+        page.answer(cors, response.headers_mut());
+        return response;
     }
     let request_id = RequestId::random();
     let call = Call {
@@ -107,8 +109,8 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request, seen: Uri) -> R
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, invoke::value(request_id.as_str()));
-    if let (Some(cors), Some(origin)) = (&cors, origin) {
-        cors::allow(cors, &origin, headers);
+    if let Some((cors, page)) = &shared {
+        page.answer(cors, headers);
     }
     response
 }
@@ -129,11 +131,10 @@ impl Call<'_> {
         let body = invoke::payload(body, limits::SYNC_PAYLOAD, "InvokeFunction").await?;
         let trace = match head.headers.get(&TRACE).and_then(|value| value.to_str().ok()) {
             Some(trace) => trace.to_owned(),
-            None => new_trace(),
+            None => new_trace(self.endpoint.router.clock().now()),
         };
-        head.headers.insert(TRACE, invoke::value(&trace));
         let request = InvokeRequest {
-            payload: self.event(&head, &body, caller.as_ref()).into(),
+            payload: self.event(&head, &trace, &body, caller.as_ref()).into(),
             function: self.target.function.to_string(),
             qualifier: self.target.qualifier,
             client_context: None,
@@ -164,14 +165,17 @@ impl Call<'_> {
         }
     }
 
-    fn event(&self, head: &Parts, body: &Bytes, caller: Option<&Caller>) -> Vec<u8> {
+    fn event(&self, head: &Parts, trace: &str, body: &Bytes, caller: Option<&Caller>) -> Vec<u8> {
         let local = self.endpoint.lambda.address();
         let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
         let connection = Connection::new(peer.map_or(local, |peer| peer.0), local);
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let authorizer = caller.map(|caller| authorizer(caller).to_string());
+        let service = Service::FunctionUrl;
+        let path = service.path(head.uri.path()).unwrap_or_default();
         let request = proxy::Request {
             gateway: Gateway {
+                service,
                 account_id: caller.map_or("anonymous", |_| ACCOUNT_ID),
                 api_id: self.id,
                 authorizer: authorizer.as_deref(),
@@ -179,9 +183,11 @@ impl Call<'_> {
             route_key: "$default",
             path_parameters: &[],
             head,
+            path: &path,
             host: host.unwrap_or(&connection.local_ip),
             connection: &connection,
             request_id: self.request_id.as_str(),
+            trace,
             time: self.endpoint.router.clock().now(),
             body,
         };

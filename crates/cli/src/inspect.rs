@@ -89,7 +89,7 @@ fn list_runs(server: &Server, list: &RunsList, as_json: bool) -> Result<(), Fail
             field(&run["id"]),
             time(&run["startedAt"]),
             field(&run["function"]),
-            field(&run["trigger"]),
+            trigger(run),
             field(&run["status"]),
             format!("{:.2} ms", run["durationMs"].as_f64().unwrap_or_default()),
             field(&run["attempt"]),
@@ -124,7 +124,7 @@ fn list_dead(server: &Server, function: Option<&String>, limit: usize, as_json: 
             field(&letter["id"]),
             time(&letter["diedAt"]),
             field(&letter["function"]),
-            field(&letter["trigger"]),
+            trigger(letter),
             field(&letter["condition"]),
             field(&letter["attempts"]),
         ]
@@ -205,6 +205,16 @@ fn table<const N: usize>(
         println!("{}", line.join("  ").trim_end());
     }
     Ok(())
+}
+
+/// What ran something: the trigger's kind, and the binding's name where it says more.
+fn trigger(entry: &Value) -> String {
+    let kind = field(&entry["trigger"]);
+    let binding = field(&entry["binding"]);
+    match binding.split_once('/') {
+        Some((_, name)) if name != kind => format!("{kind} {name}"),
+        _ => kind,
+    }
 }
 
 /// A JSON value as a person reads it.

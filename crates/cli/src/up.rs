@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hikigane_manifest::Manifest;
 use hikigane_model::FunctionConfig;
 use hikigane_trigger::{Announcement, Clock, TriggerPlugin};
+use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +19,7 @@ use crate::server::{Server, Settings};
 
 /// Runs a manifest until Ctrl-C or SIGTERM; a second one ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
+    raise_descriptors();
     let loaded = check::load(&arguments.file, plugins)?;
     check::print(&loaded.warnings);
     let data = arguments
@@ -60,6 +62,18 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
     });
     runtime.shutdown_background();
     result.map_err(Failure::Error)
+}
+
+/// Takes all the descriptors that this process may have: shells begin programs with 1,024, for the sake of those that still use `select`, and
+/// each connection and each environment needs one. Environments get a limit of their own.
+fn raise_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where it is refused the server has what it was given, and its listeners keep within that.
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
 }
 
 /// What is said about the manifest itself.

@@ -192,7 +192,7 @@ section! {
 section! {
     /// What every event may have beside its trigger.
     EventKeys {
-        /// The binding's name. Needed when a function has two events of one kind; history follows it.
+        /// The binding's name; history follows it. Needed where a function has two events of one kind, unless these are known by themselves, as routes are.
         "name" => name: String,
         /// An EventBridge event pattern: other events are not delivered.
         "filter" => filter: Raw,

@@ -1,14 +1,16 @@
 //! The `events:` of the functions: from items to bindings.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hikigane_model::{BindingId, FunctionName, InvokeMode};
 use hikigane_pattern::Pattern;
+use hikigane_trigger::TriggerPlugin;
 
 use crate::diagnostic::{Problems, Span};
 use crate::document::{EventItem, EventKeys, Function};
 use crate::section::{Setting, Spanned};
-use crate::suggestion::{list, nearest, quote, suggest};
+use crate::suggestion::{list, nearest, quote};
 use crate::yaml::{Entry, Node};
 
 /// One event of a function, with the plug-in's part still unread.
@@ -29,24 +31,64 @@ pub(crate) struct Event {
 }
 
 /// The events of the function `name`, in the order of the file.
-pub(crate) fn read(name: &Spanned<String>, section: &Function, kinds: &[&str], problems: &mut Problems) -> Vec<Event> {
+pub(crate) fn read(
+    name: &Spanned<String>,
+    section: &Function,
+    kinds: Kinds<'_>,
+    problems: &mut Problems,
+) -> Vec<Event> {
     let items = section.events.value().into_iter().flat_map(|events| &events.0);
     let items: Vec<Item> = items
         .filter_map(|item| Item::read(&item.value, kinds, problems))
         .collect();
-    let ids = identify(name, &items, problems);
+    let ids = identify(name, &items, kinds, problems);
     let function = FunctionName::new(&name.value).ok();
-    let event = |(item, id): (Item, BindingId)| Event {
-        id,
-        function: function.clone(),
-        kind: item.kind.key,
-        kind_span: item.kind.key_span,
-        config: item.kind.node,
-        invoke: item.keys.invoke.value().map(|invoke| invoke.0),
-        filter: item.filter,
-        enabled: item.keys.enabled.value().is_none_or(|enabled| enabled.0),
+    let event = |(item, id): (Item, Option<BindingId>)| {
+        Some(Event {
+            id: id?,
+            function: function.clone(),
+            kind: item.kind.key,
+            kind_span: item.kind.key_span,
+            config: item.kind.node,
+            invoke: item.keys.invoke.value().map(|invoke| invoke.0),
+            filter: item.filter,
+            enabled: item.keys.enabled.value().is_none_or(|enabled| enabled.0),
+        })
     };
-    items.into_iter().zip(ids).map(event).collect()
+    items.into_iter().zip(ids).filter_map(event).collect()
+}
+
+/// The kinds of triggers there are.
+#[derive(Clone, Copy)]
+pub(crate) struct Kinds<'a>(pub(crate) &'a [Arc<dyn TriggerPlugin>]);
+
+impl<'a> Kinds<'a> {
+    fn names(self) -> Vec<&'static str> {
+        self.0.iter().map(|plugin| plugin.kind()).collect()
+    }
+
+    fn get(self, kind: &str) -> Option<&'a dyn TriggerPlugin> {
+        self.0.iter().map(Arc::as_ref).find(|plugin| plugin.kind() == kind)
+    }
+
+    pub(crate) fn has(self, kind: &str) -> bool {
+        self.get(kind).is_some()
+    }
+
+    /// Says that `key` is no kind, and what was probably meant: a kind that other tools call so, or one of the words that are known there.
+    fn refuse(self, key: &str, span: Span, known: &[&'static str], problems: &mut Problems) {
+        let foreign = self.0.iter().find(|plugin| plugin.foreign_names().contains(&key));
+        let help = match foreign {
+            Some(plugin) => format!("it is written `{}` here", plugin.kind()),
+            None => match nearest(key, self.names().into_iter().chain(known.iter().copied())) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("the kinds are {}", list(&self.names())),
+            },
+        };
+        problems
+            .error(span, format!("unknown trigger {}", quote(key)))
+            .help(help);
+    }
 }
 
 /// An item of `events:` with exactly one known kind.
@@ -57,7 +99,7 @@ struct Item {
 }
 
 impl Item {
-    fn read(EventItem(node): &EventItem, kinds: &[&str], problems: &mut Problems) -> Option<Self> {
+    fn read(EventItem(node): &EventItem, kinds: Kinds<'_>, problems: &mut Problems) -> Option<Self> {
         if !node.is_mapping() {
             if !node.is_refused() {
                 problems
@@ -68,16 +110,15 @@ impl Item {
                             node.describe()
                         ),
                     )
-                    .help(format!("the kinds are {}", list(kinds)));
+                    .help(format!("the kinds are {}", list(&kinds.names())));
             }
             return None;
         }
         let (keys, others) = EventKeys::read_open(node, problems)?;
         let filter = keys.filter.value().filter(|filter| !filter.0.is_refused());
         let filter = filter.and_then(|filter| compile(&filter.0, problems));
-        let (mut found, unknown): (Vec<Entry>, Vec<Entry>) = others
-            .into_iter()
-            .partition(|entry| kinds.contains(&entry.key.as_str()));
+        let (mut found, unknown): (Vec<Entry>, Vec<Entry>) =
+            others.into_iter().partition(|entry| kinds.has(&entry.key));
         refuse_unknown(&found, &unknown, kinds, problems);
         if let [first, second, ..] = found.as_slice() {
             problems
@@ -93,7 +134,7 @@ impl Item {
         } else if found.is_empty() && unknown.is_empty() {
             problems
                 .error(node.span, "the event has no trigger")
-                .help(format!("add one of {}", list(kinds)));
+                .help(format!("add one of {}", list(&kinds.names())));
         }
         // A second trigger is checked no further: which one was meant is not known.
         let kind = if found.is_empty() {
@@ -105,7 +146,7 @@ impl Item {
     }
 }
 
-fn refuse_unknown(found: &[Entry], unknown: &[Entry], kinds: &[&str], problems: &mut Problems) {
+fn refuse_unknown(found: &[Entry], unknown: &[Entry], kinds: Kinds<'_>, problems: &mut Problems) {
     let common = EventKeys::KEYS.known;
     for entry in unknown {
         let key = entry.key.as_str();
@@ -120,16 +161,7 @@ fn refuse_unknown(found: &[Entry], unknown: &[Entry], kinds: &[&str], problems: 
                     ));
             }
             Some(_) => EventKeys::KEYS.refuse(entry, problems),
-            None => {
-                let known: Vec<&str> = kinds.iter().chain(common).copied().collect();
-                let help = match nearest(key, known.iter().copied()) {
-                    Some(word) => format!("did you mean `{word}`?"),
-                    None => format!("the kinds are {}", list(kinds)),
-                };
-                problems
-                    .error(entry.key_span, format!("unknown trigger {}", quote(key)))
-                    .help(help);
-            }
+            None => kinds.refuse(key, entry.key_span, common, problems),
         }
     }
 }
@@ -150,9 +182,16 @@ fn compile(node: &Node, problems: &mut Problems) -> Option<Pattern> {
     }
 }
 
-/// The binding ids. A name, not a position, is a binding's identity: an event may go without one only while it is the
-/// single event of its kind, so that history and catch-up survive reordering.
-fn identify(function: &Spanned<String>, items: &[Item], problems: &mut Problems) -> Vec<BindingId> {
+/// The binding ids. A name, not a position, is a binding's identity: an event may go without one only where its configuration makes it known, or
+/// while it is the single event of its kind, so that history and catch-up survive reordering.
+///
+/// `None`: an event whose configuration an earlier one of the function has; what its plug-in would say of that is said already.
+fn identify(
+    function: &Spanned<String>,
+    items: &[Item],
+    kinds: Kinds<'_>,
+    problems: &mut Problems,
+) -> Vec<Option<BindingId>> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     items
         .iter()
@@ -161,43 +200,56 @@ fn identify(function: &Spanned<String>, items: &[Item], problems: &mut Problems)
     let mut ids = Vec::new();
     for (position, item) in items.iter().enumerate() {
         let kind = item.kind.key.as_str();
-        let makeshift = BindingId::from_text(&format!("{}/{kind}#{position}", function.value));
         let siblings = counts.get(kind).copied().unwrap_or_default();
+        let own = kinds
+            .get(kind)
+            .and_then(|kind| kind.own_name(&item.kind.node.to_json()));
+        let unnamed = matches!(item.keys.name, Setting::Missing);
+        let known_by_itself = unnamed && own.is_some();
         let name = match &item.keys.name {
             Setting::Given(name) => check_name(name, problems).then(|| name.clone()),
             Setting::Refused => None,
-            Setting::Missing if siblings == 1 => Some(Spanned {
-                span: item.kind.key_span,
-                value: kind.to_owned(),
-            }),
-            Setting::Missing => {
-                let count = if siblings == 2 {
-                    "two".to_owned()
-                } else {
-                    siblings.to_string()
-                };
-                let message = format!(
-                    "{count} `{kind}` events in function {}: give each a `name`",
-                    quote(&function.value)
-                );
-                problems
-                    .error(item.kind.key_span, message)
-                    .help("history and catch-up follow the name, so that the events can be reordered");
-                None
-            }
+            Setting::Missing => own
+                .or_else(|| (siblings == 1).then(|| kind.to_owned()))
+                .map(|value| Spanned {
+                    span: item.kind.key_span,
+                    value,
+                }),
         };
-        let name = name.filter(|name| claim(name, function, &mut taken, problems));
+        if unnamed && name.is_none() {
+            ask_for_name(item, siblings, function, problems);
+        }
+        let name = name.filter(|name| claim(name, known_by_itself, function, &mut taken, problems));
         ids.push(match (name, FunctionName::new(&function.value)) {
-            (Some(name), Ok(function)) => BindingId::new(&function, &name.value),
-            _ => makeshift,
+            (None, _) if known_by_itself => None,
+            (Some(name), Ok(function)) => Some(BindingId::new(&function, &name.value)),
+            _ => Some(BindingId::from_text(&format!("{}/{kind}#{position}", function.value))),
         });
     }
     ids
 }
 
-/// Takes the name for an event of the function; false, with a diagnostic, when another one has it.
+fn ask_for_name(item: &Item, siblings: usize, function: &Spanned<String>, problems: &mut Problems) {
+    let count = if siblings == 2 {
+        "two".to_owned()
+    } else {
+        siblings.to_string()
+    };
+    let message = format!(
+        "{count} `{}` events in function {}: give each a `name`",
+        item.kind.key,
+        quote(&function.value)
+    );
+    problems
+        .error(item.kind.key_span, message)
+        .help("history and catch-up follow the name, so that the events can be reordered");
+}
+
+/// Takes the name for an event of the function, which has it from the manifest or, `known_by_itself`, from its configuration; false, with a
+/// diagnostic, when another event has it.
 fn claim(
     name: &Spanned<String>,
+    known_by_itself: bool,
     function: &Spanned<String>,
     taken: &mut HashMap<String, Span>,
     problems: &mut Problems,
@@ -207,16 +259,24 @@ fn claim(
         return true;
     };
     let line = problems.line(*first);
-    problems
-        .error(
-            name.span,
-            format!(
-                "another event of function {} has the name {}",
-                quote(&function.value),
-                quote(&name.value)
-            ),
-        )
-        .help(format!("it is on line {line}: give one of them another `name`"));
+    let (function, value) = (quote(&function.value), quote(&name.value));
+    if known_by_itself {
+        problems
+            .error(
+                name.span,
+                format!("another event of function {function} is {value}, too"),
+            )
+            .help(format!(
+                "it is on line {line}: delete one of them, or give one a `name`"
+            ));
+    } else {
+        problems
+            .error(
+                name.span,
+                format!("another event of function {function} has the name {value}"),
+            )
+            .help(format!("it is on line {line}: give one of them another `name`"));
+    }
     false
 }
 
@@ -232,8 +292,6 @@ fn check_name(name: &Spanned<String>, problems: &mut Problems) -> bool {
 }
 
 /// Says that there is no plug-in for a key under `sources:`.
-pub(crate) fn refuse_source(kind: &Spanned<String>, kinds: &[&str], problems: &mut Problems) {
-    problems
-        .error(kind.span, format!("unknown trigger {}", quote(&kind.value)))
-        .help(suggest(&kind.value, "the kinds are", kinds));
+pub(crate) fn refuse_source(kind: &Spanned<String>, kinds: Kinds<'_>, problems: &mut Problems) {
+    kinds.refuse(&kind.value, kind.span, &[], problems);
 }

@@ -236,7 +236,7 @@ fn assemble(
     plugins: &[Arc<dyn TriggerPlugin>],
     problems: &mut Problems,
 ) -> (Manifest, Vec<source::Named>) {
-    let kinds: Vec<&str> = plugins.iter().map(|plugin| plugin.kind()).collect();
+    let kinds = event::Kinds(plugins);
     let no_defaults = Defaults::default();
     let defaults = document.defaults.value().unwrap_or(&no_defaults);
     function::check_defaults(defaults, problems);
@@ -261,7 +261,7 @@ fn assemble(
             urls.insert(name, url);
         }
         functions.extend(function::configure(name, section, defaults, &base, problems));
-        events.extend(event::read(name, section, &kinds, problems));
+        events.extend(event::read(name, section, kinds, problems));
     }
     let sections = document.functions.value().into_iter().flat_map(Named::known);
     let account_concurrency = document
@@ -278,11 +278,8 @@ fn assemble(
     }
 
     let settings = document.sources.value().map_or(&[][..], |sources| &sources.0);
-    for (kind, _) in settings
-        .iter()
-        .filter(|(kind, _)| !kinds.contains(&kind.value.as_str()))
-    {
-        event::refuse_source(kind, &kinds, problems);
+    for (kind, _) in settings.iter().filter(|(kind, _)| !kinds.has(&kind.value)) {
+        event::refuse_source(kind, kinds, problems);
     }
     let builder = source::Builder {
         base: &base,

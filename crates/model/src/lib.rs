@@ -10,6 +10,7 @@ mod invocation;
 pub mod limits;
 mod names;
 mod network;
+mod trace;
 mod url;
 
 pub use access_key::AccessKey;
@@ -24,4 +25,5 @@ pub use names::{
     function_arn, parse_function_arn,
 };
 pub use network::AddressBlock;
+pub use trace::new_trace;
 pub use url::{Cors, FunctionUrl, UrlAuth, UrlMode};

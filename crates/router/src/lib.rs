@@ -16,7 +16,6 @@ mod stream;
 
 pub use admission::Admission;
 pub use ingress::Gate;
-pub use lineage::root as new_trace;
 pub use live::{LiveLogs, LogLine};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};

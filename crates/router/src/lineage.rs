@@ -3,7 +3,8 @@
 //! The count travels in the trace header, as on AWS (AWS documentation, "Use Lambda recursive loop detection"), so that it outlives retries and
 //! restarts with the event. The part is our own: `Lineage=name:3|other:2` counts by function how often a destination has led there.
 
-use hikigane_model::{FunctionName, RequestId};
+use chrono::Utc;
+use hikigane_model::{FunctionName, new_trace};
 
 const PART: &str = "Lineage=";
 
@@ -16,7 +17,7 @@ pub fn count(trace: Option<&str>, function: &FunctionName) -> u32 {
 
 /// The trace header of an event for `function` that follows from one with the header `trace`.
 pub fn extend(trace: Option<&str>, function: &FunctionName) -> String {
-    let begun = trace.map_or_else(root, str::to_owned);
+    let begun = trace.map_or_else(|| new_trace(Utc::now()), str::to_owned);
     let others = counts(&begun).filter(|(name, _)| *name != function.as_str());
     let mut lineage: Vec<String> = others.map(|(name, count)| format!("{name}:{count}")).collect();
     lineage.push(format!("{function}:{}", count(trace, function).saturating_add(1)));
@@ -24,18 +25,6 @@ pub fn extend(trace: Option<&str>, function: &FunctionName) -> String {
     let lineage = format!("{PART}{}", lineage.join("|"));
     parts.push(&lineage);
     parts.join(";")
-}
-
-/// A header of its own, for an event that came without one: time and a random number (AWS X-Ray documentation, "Tracing header").
-pub fn root() -> String {
-    let seconds = chrono::Utc::now().timestamp();
-    let digits: String = RequestId::random()
-        .as_str()
-        .chars()
-        .filter(|c| *c != '-')
-        .take(24)
-        .collect();
-    format!("Root=1-{seconds:08x}-{digits}")
 }
 
 fn parts(trace: &str) -> impl Iterator<Item = &str> {

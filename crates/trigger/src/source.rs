@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hikigane_model::BindingId;
 use schemars::Schema;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Clock, EventSink, PluginState, SourceSpec, SpecErrors};
@@ -17,6 +18,16 @@ use crate::{Clock, EventSink, PluginState, SourceSpec, SpecErrors};
 pub trait TriggerPlugin: Send + Sync {
     /// The key under `events:` and `sources:` in the manifest: `s3`, `schedule`, `http`.
     fn kind(&self) -> &'static str;
+    /// What other tools call the kind: a manifest with one of these words is told the right one.
+    fn foreign_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// What a binding with this configuration is called when the manifest gives it no name: something that only one binding of the kind can
+    /// have, as a route. `None`, unless a plug-in says otherwise: nothing is, and a function with several bindings of the kind must name
+    /// them, since what follows a name (state, history) must not depend on their order. Asked before `build`, so of wrong configurations, too.
+    fn own_name(&self, _config: &Value) -> Option<String> {
+        None
+    }
     /// JSON Schema of one binding's configuration (the value under the kind's key).
     fn binding_schema(&self) -> Schema;
     /// JSON Schema of the plug-in's settings (the value under `sources:`).

@@ -3,25 +3,30 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
-use hikigane_model::{ACCOUNT_ID, Event, InvokeMode, Outcome, RequestId, limits};
-use hikigane_trigger::proxy::{self, Connection};
+use hikigane_model::{ACCOUNT_ID, Cors, Event, InvokeMode, Outcome, limits, new_trace};
+use hikigane_trigger::proxy::cors::CrossOrigin;
+use hikigane_trigger::proxy::{self, Connection, Service};
 use hikigane_trigger::{Accepted, CallError, Clock, EmitError, EventSink};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use crate::body::{self, BodyError};
 use crate::route::Verb;
-use crate::table::{Match, RouteTable, Target};
+use crate::table::{RouteTable, Target};
 
 /// A response of the gateway.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
 /// The id of the one API that the gateway is.
 const API: proxy::Gateway<'static> = proxy::Gateway {
+    service: Service::HttpApi,
     account_id: ACCOUNT_ID,
     api_id: "hikigane",
     authorizer: None,
@@ -41,7 +46,7 @@ const UNAVAILABLE: &str = r#"{"message":"Service Unavailable"}"#;
 
 /// The request's id, as API Gateway's HTTP API returns it.
 const APIGW_REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
-/// Why a function's result made no response; API Gateway says this in its log only.
+/// Why there is no event, or a function's result made no response; API Gateway says this in its log only.
 const REASON: HeaderName = HeaderName::from_static("x-hikigane-reason");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
@@ -50,20 +55,32 @@ pub(crate) struct Gateway {
     pub(crate) table: RouteTable,
     pub(crate) events: EventSink,
     pub(crate) clock: Clock,
+    /// What pages of other sites may do; `None`: functions answer them.
+    pub(crate) cors: Option<Cors>,
     /// How long a body may take to arrive.
     pub(crate) body_time: Duration,
+    /// Bytes that bodies which are arriving may have together.
+    pub(crate) bodies: Semaphore,
 }
 
 impl Gateway {
     /// Answers a request.
     pub(crate) async fn handle(&self, connection: &Connection, request: Request<Incoming>) -> Reply {
-        let id = RequestId::random();
+        let id = request_id();
+        let page = self
+            .cors
+            .as_ref()
+            .zip(CrossOrigin::of(request.method(), request.headers()));
         let mut reply = self
-            .answer(connection, &id, request)
+            .answer(connection, &id, request, page.as_ref().map(|(_, page)| page))
             .await
             .unwrap_or_else(|refusal| refusal);
-        if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-            reply.headers_mut().insert(APIGW_REQUEST_ID, id);
+        let headers = reply.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(APIGW_REQUEST_ID, id);
+        }
+        if let Some((cors, page)) = page {
+            page.answer(cors, headers);
         }
         reply
     }
@@ -72,55 +89,50 @@ impl Gateway {
     async fn answer(
         &self,
         connection: &Connection,
-        id: &RequestId,
+        id: &str,
         request: Request<Incoming>,
+        page: Option<&CrossOrigin>,
     ) -> Result<Reply, Reply> {
         let (head, body) = request.into_parts();
         let verb = Verb::of(&head.method).ok_or_else(|| not_allowed(&head.method))?;
-        let host = host(&head, connection).ok_or_else(|| closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
-        let route = self.table.find(verb, head.uri.path()).ok_or_else(not_found)?;
+        let host = host(&head, connection)
+            .filter(|_| is_coded_plainly(&head.headers))
+            .ok_or_else(|| closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)))?;
+        let path = Service::HttpApi.path(head.uri.path()).ok_or_else(bad_path)?;
+        let route = self.table.find(verb, head.uri.path()).ok_or_else(|| match page {
+            Some(page) if page.is_preflight() => no_content(),
+            _ => not_found(),
+        })?;
         let on_request = head.headers.contains_key(header::EXPECT);
-        let body = body::read(body, on_request, limits::SYNC_PAYLOAD, self.body_time)
+        let body = body::read(body, on_request, limits::SYNC_PAYLOAD, self.body_time, &self.bodies)
             .await
             .map_err(bad_body)?;
-        let event = self.event(&route, &head, &host, connection, id, &body);
-        match route.target.mode {
-            InvokeMode::Sync => self.call(route.target, event).await,
-            InvokeMode::Async => self.emit(route.target, event).await,
-        }
-    }
-
-    fn event(
-        &self,
-        route: &Match<'_, '_>,
-        head: &Parts,
-        host: &str,
-        connection: &Connection,
-        id: &RequestId,
-        body: &Bytes,
-    ) -> Event {
         let time = self.clock.now();
+        let trace = head.headers.get(TRACE).and_then(|value| value.to_str().ok());
+        let trace = trace.map_or_else(|| new_trace(time), str::to_owned);
         let names = route.target.parameters.iter().map(String::as_str);
         let path_parameters: Vec<_> = names.zip(route.values.iter().copied()).collect();
         let request = proxy::Request {
             gateway: API,
             route_key: &route.target.key,
             path_parameters: &path_parameters,
-            head,
-            host,
+            head: &head,
+            path: &path,
+            host: &host,
             connection,
-            request_id: id.as_str(),
+            request_id: id,
+            trace: &trace,
             time,
-            body,
+            body: &body,
         };
-        let trace = head
-            .headers
-            .get(TRACE)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        Event {
-            trace,
-            ..Event::new(request.to_json(), time)
+        let event = Event::new(request.to_json(), time);
+        let event = Event {
+            trace: Some(trace),
+            ..event
+        };
+        match route.target.mode {
+            InvokeMode::Sync => self.call(route.target, event).await,
+            InvokeMode::Async => self.emit(route.target, event).await,
         }
     }
 
@@ -135,13 +147,7 @@ impl Gateway {
         match reply.outcome {
             Outcome::Returned(result) => proxy::of_result(&result, TEXT)
                 .map(|response| response.map(Full::new))
-                .map_err(|malformed| {
-                    let mut reply = json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
-                    reply
-                        .headers_mut()
-                        .insert(REASON, HeaderValue::from_static(malformed.0));
-                    reply
-                }),
+                .map_err(|malformed| because(malformed.0, json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))),
             Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
                 Err(json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
             }
@@ -155,17 +161,18 @@ impl Gateway {
                 StatusCode::ACCEPTED,
                 serde_json::json!({"requestId": id}).to_string(),
             )),
-            Ok(Accepted::Filtered) => {
-                let mut reply = Reply::default();
-                *reply.status_mut() = StatusCode::NO_CONTENT;
-                Ok(reply)
-            }
+            Ok(Accepted::Filtered) => Ok(no_content()),
             Err(EmitError::TooLarge { .. }) => Err(too_large()),
             Err(error @ (EmitError::Unavailable(_) | EmitError::Refused(_))) => {
                 Err(unavailable_because(&error.to_string()))
             }
         }
     }
+}
+
+/// An id like those of API Gateway: 15 characters and `=`.
+fn request_id() -> String {
+    URL_SAFE.encode(&uuid::Uuid::new_v4().as_bytes()[..11])
 }
 
 /// A response with a JSON body.
@@ -195,18 +202,43 @@ fn host<'a>(head: &'a Parts, connection: &'a Connection) -> Option<Cow<'a, str>>
     }
 }
 
+/// Whether all who read a request agree on how its body comes: `chunked` once and alone. Lists of codings, which HTTP allows (RFC 9112, section
+/// 6.1), a proxy on the way may understand otherwise, and pass a second request on within the first.
+fn is_coded_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
 /// Whether a `host` header can be one: the characters of a host and a port (RFC 3986, section 3.2), no user information.
 fn is_host(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
     !text.is_empty() && text.bytes().all(legal)
 }
 
+fn bad_path() -> Reply {
+    because(
+        "a % in the path begins no escape; API Gateway decodes paths twice, so that one stands for itself as %2525",
+        json(StatusCode::BAD_REQUEST, BAD_REQUEST),
+    )
+}
+
 fn bad_body(error: BodyError) -> Reply {
     match error {
         BodyError::TooLarge => closing(too_large()),
         BodyError::TooSlow => closing(json(StatusCode::REQUEST_TIMEOUT, TIMEOUT)),
+        BodyError::TooMany => closing(unavailable()),
         BodyError::Broken => closing(json(StatusCode::BAD_REQUEST, BAD_REQUEST)),
     }
+}
+
+fn no_content() -> Reply {
+    let mut reply = Reply::default();
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
 }
 
 fn not_found() -> Reply {
@@ -236,6 +268,12 @@ fn not_allowed(method: &Method) -> Reply {
     } else {
         reply
     }
+}
+
+/// A response that says why.
+fn because(reason: &'static str, mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(REASON, HeaderValue::from_static(reason));
+    reply
 }
 
 /// Ends the connection after this response.

@@ -5,7 +5,7 @@
 //! functions:
 //!   hello: { code: ./hello, events: [{ http: GET /hello/{name} }] }
 //! sources:
-//!   http: { listen: 127.0.0.1:8080 }
+//!   http: { listen: 127.0.0.1:8080, cors: true }
 //! ```
 //!
 //! The way of a request: `server` accepts the connection, `gateway` checks the request and asks `table` for its route,
@@ -14,7 +14,9 @@
 //! There is no authentication, so the gateway listens on loopback addresses only.
 
 mod body;
+mod cors;
 mod gateway;
+mod impatient;
 mod route;
 mod server;
 mod spec;
@@ -25,6 +27,7 @@ mod tests;
 
 use hikigane_trigger::schemars::{Schema, json_schema};
 use hikigane_trigger::{Source, SourceSpec, SpecErrors, TriggerPlugin};
+use serde_json::Value;
 
 /// The plug-in for the trigger kind `http`.
 pub fn plugin() -> impl TriggerPlugin {
@@ -36,6 +39,15 @@ struct HttpPlugin;
 impl TriggerPlugin for HttpPlugin {
     fn kind(&self) -> &'static str {
         "http"
+    }
+
+    fn foreign_names(&self) -> &'static [&'static str] {
+        // serverless.yml; AWS SAM.
+        &["httpApi", "HttpApi", "Api"]
+    }
+
+    fn own_name(&self, config: &Value) -> Option<String> {
+        Some(spec::route_key(config))
     }
 
     fn binding_schema(&self) -> Schema {
@@ -84,7 +96,8 @@ impl TriggerPlugin for HttpPlugin {
                     "description": "Loopback address and port of the gateway; port 0 is any free port.",
                     "default": spec::DEFAULT_LISTEN.to_string(),
                     "examples": ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"]
-                }
+                },
+                "cors": cors::schema()
             }
         })
     }

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hikigane_model::Cors;
 use hikigane_trigger::proxy::Connection;
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, PluginState, Resource, Source, SourceError};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::body;
 use crate::gateway::Gateway;
+use crate::impatient::Impatient;
 use crate::spec::Config;
 use crate::table::{RouteTable, Target};
 
@@ -29,6 +33,10 @@ pub(crate) struct Bounds {
     pub(crate) head_time: Duration,
     /// How long a body may take.
     pub(crate) body_time: Duration,
+    /// Bytes that bodies which are arriving may have together.
+    pub(crate) bodies: usize,
+    /// How long a client may take nothing of an answer that waits for it.
+    pub(crate) stall_time: Duration,
     /// How long the requests in flight may still take when the gateway stops: a body's time and a function's, and some
     /// for the answer.
     pub(crate) drain_time: Duration,
@@ -37,12 +45,23 @@ pub(crate) struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            connections: 10_000,
+            connections: connections(),
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
+            bodies: body::BUDGET,
+            stall_time: Duration::from_secs(20),
             drain_time: Duration::from_secs(65),
         }
     }
+}
+
+/// At most this many connections, and at most half of the descriptors that the process may have: the other half is for functions, the endpoint
+/// and files, which a flood of connections must not take.
+fn connections() -> usize {
+    const MOST: u64 = 10_000;
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = descriptors.map_or(MOST, |descriptors| descriptors / 2);
+    usize::try_from(half.min(MOST)).unwrap_or(usize::MAX)
 }
 
 /// The largest request line and headers together (API Gateway's quota for HTTP APIs).
@@ -55,6 +74,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The gateway as a source.
 pub(crate) struct HttpSource {
     listen: SocketAddr,
+    cors: Option<Cors>,
     table: RouteTable,
     bounds: Bounds,
     listener: Option<TcpListener>,
@@ -64,6 +84,7 @@ impl HttpSource {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             listen: config.listen,
+            cors: config.cors,
             table: config.table,
             bounds: Bounds::default(),
             listener: None,
@@ -109,11 +130,14 @@ impl Source for HttpSource {
             table: self.table,
             events: context.events,
             clock: context.clock,
+            cors: self.cors,
             body_time: self.bounds.body_time,
+            bodies: Semaphore::new(self.bounds.bodies),
         };
         let server = Server {
             gateway,
             http: protocol(self.bounds.head_time),
+            stall_time: self.bounds.stall_time,
             shutdown: context.shutdown,
         };
         serve(listener, Arc::new(server), self.bounds).await;
@@ -178,6 +202,7 @@ fn protocol(head_time: Duration) -> http1::Builder {
 struct Server {
     gateway: Gateway,
     http: http1::Builder,
+    stall_time: Duration,
     shutdown: CancellationToken,
 }
 
@@ -213,7 +238,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     let facts = Connection::new(peer, local);
     let (gateway, facts) = (&server.gateway, &facts);
     let service = service_fn(|request| async move { Ok::<_, Infallible>(gateway.handle(facts, request).await) });
-    let mut serving = pin!(server.http.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Impatient::new(stream, server.stall_time));
+    let mut serving = pin!(server.http.serve_connection(stream, service));
     tokio::select! {
         _ = serving.as_mut() => return,
         () = server.shutdown.cancelled() => serving.as_mut().graceful_shutdown(),

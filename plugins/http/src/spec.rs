@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hikigane_model::{BindingId, InvokeMode};
+use hikigane_model::{BindingId, Cors, InvokeMode};
 use hikigane_trigger::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
 use serde_json::{Map, Value};
 
+use crate::cors;
 use crate::route::{self, Methods, Mistake, Pattern, RoutePath};
 use crate::table::{Route, RouteTable};
 
@@ -19,13 +20,14 @@ const TIMEOUT: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
+    pub(crate) cors: Option<Cors>,
     pub(crate) table: RouteTable,
 }
 
 /// Reads settings and bindings.
 pub(crate) fn read(spec: SourceSpec) -> Result<Config, SpecErrors> {
     let mut errors = Vec::new();
-    let listen = read_settings(
+    let (listen, cors) = read_settings(
         spec.settings.as_ref(),
         &mut Report {
             place: SpecPlace::Settings,
@@ -59,19 +61,36 @@ pub(crate) fn read(spec: SourceSpec) -> Result<Config, SpecErrors> {
         }));
     });
     match table {
-        Ok(table) if errors.is_empty() => Ok(Config { listen, table }),
+        Ok(table) if errors.is_empty() => Ok(Config { listen, cors, table }),
         _ => Err(SpecErrors(errors)),
     }
 }
 
+/// The route key of a binding; of one that has none, its configuration as it stands.
+pub(crate) fn route_key(config: &Value) -> String {
+    let mut nobody = Vec::new();
+    let pattern = match config {
+        Value::String(text) => Pattern::parse(text).ok(),
+        Value::Object(map) => read_pattern(
+            map,
+            &mut Report {
+                place: SpecPlace::Settings,
+                errors: &mut nobody,
+            },
+        ),
+        _ => None,
+    };
+    pattern.map_or_else(|| config.to_string(), |pattern| pattern.to_string())
+}
+
 /// Collects the mistakes of one place.
-struct Report<'a> {
+pub(crate) struct Report<'a> {
     place: SpecPlace,
     errors: &'a mut Vec<SpecError>,
 }
 
 impl Report<'_> {
-    fn add(&mut self, path: &[&str], mistake: Mistake) {
+    pub(crate) fn add(&mut self, path: &[&str], mistake: Mistake) {
         self.errors.push(SpecError {
             place: self.place.clone(),
             path: path.iter().map(|key| PathStep::from(*key)).collect(),
@@ -80,39 +99,40 @@ impl Report<'_> {
         });
     }
 
-    fn unknown_keys(&mut self, map: &Map<String, Value>, known: &[&str]) {
+    /// Says which keys do not belong into the mapping at `path`, and what to do.
+    pub(crate) fn unknown_keys(&mut self, path: &[&str], map: &Map<String, Value>, known: &[&str]) {
         for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            let known = known
-                .iter()
-                .map(|key| format!("\"{key}\""))
-                .collect::<Vec<_>>()
-                .join(", ");
-            self.add(
-                &[key],
-                Mistake::new(format!("unknown key \"{key}\""), format!("known here: {known}")),
-            );
+            let help = match (key.as_str(), path) {
+                ("cors", []) => "it is of the whole gateway: write it under \"sources: http:\"".to_owned(),
+                _ => {
+                    let known: Vec<String> = known.iter().map(|key| format!("\"{key}\"")).collect();
+                    format!("known here: {}", known.join(", "))
+                }
+            };
+            let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+            self.add(&path, Mistake::new(format!("unknown key \"{key}\""), help));
         }
     }
 }
 
-fn read_settings(settings: Option<&Value>, report: &mut Report<'_>) -> SocketAddr {
+fn read_settings(settings: Option<&Value>, report: &mut Report<'_>) -> (SocketAddr, Option<Cors>) {
     let map = match settings {
-        None | Some(Value::Null) => return DEFAULT_LISTEN,
+        None | Some(Value::Null) => return (DEFAULT_LISTEN, None),
         Some(Value::Object(map)) => map,
         Some(other) => {
             let message = format!("the gateway's settings are {}, not a mapping", describe(other));
             report.add(&[], Mistake::new(message, "write \"http: { listen: 127.0.0.1:8080 }\""));
-            return DEFAULT_LISTEN;
+            return (DEFAULT_LISTEN, None);
         }
     };
-    report.unknown_keys(map, &["listen"]);
-    let Some(listen) = map.get("listen") else {
-        return DEFAULT_LISTEN;
-    };
-    read_listen(listen).unwrap_or_else(|mistake| {
+    report.unknown_keys(&[], map, &["listen", "cors"]);
+    let cors = map.get("cors").and_then(|value| cors::read(value, report));
+    let listen = map.get("listen").map_or(Ok(DEFAULT_LISTEN), read_listen);
+    let listen = listen.unwrap_or_else(|mistake| {
         report.add(&["listen"], mistake);
         DEFAULT_LISTEN
-    })
+    });
+    (listen, cors)
 }
 
 fn read_listen(value: &Value) -> Result<SocketAddr, Mistake> {
@@ -151,7 +171,7 @@ fn read_binding(binding: BindingSpec, report: &mut Report<'_>) -> Option<Route> 
             (pattern.ok(), None)
         }
         Value::Object(map) => {
-            report.unknown_keys(map, &["method", "path", "timeout"]);
+            report.unknown_keys(&[], map, &["method", "path", "timeout"]);
             (
                 read_pattern(map, report),
                 read_timeout(map.get("timeout"), mode, report),
@@ -281,7 +301,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A value in a message: texts and numbers as they are, others by their kind.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "empty".into(),
         Value::Bool(_) => "a boolean".into(),

@@ -178,8 +178,12 @@ impl Project {
     }
 
     pub fn load(&self, yaml: impl AsRef<[u8]>) -> Result<Loaded, Report> {
+        self.load_with(&plugins(), yaml)
+    }
+
+    pub fn load_with(&self, plugins: &[Arc<dyn TriggerPlugin>], yaml: impl AsRef<[u8]>) -> Result<Loaded, Report> {
         fs::write(self.file(), yaml).unwrap();
-        load(&self.file(), &plugins(), &env)
+        load(&self.file(), plugins, &env)
     }
 }
 
@@ -196,8 +200,14 @@ pub fn env(name: &str) -> Option<String> {
 /// Loads `yaml` and compares its diagnostics, one a line: `LINE:COLUMN SEVERITY [UNDERLINED] MESSAGE -> HELP`.
 #[track_caller]
 pub fn check(yaml: &str, expected: &str) {
+    check_with(&plugins(), yaml, expected);
+}
+
+/// [`check`] with other plug-ins.
+#[track_caller]
+pub fn check_with(plugins: &[Arc<dyn TriggerPlugin>], yaml: &str, expected: &str) {
     let project = Project::new();
-    let (Ok(Loaded { warnings: report, .. }) | Err(report)) = project.load(yaml);
+    let (Ok(Loaded { warnings: report, .. }) | Err(report)) = project.load_with(plugins, yaml);
     let base = project.0.path().display().to_string();
     let lines: Vec<String> = report
         .0

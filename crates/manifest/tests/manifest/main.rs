@@ -3,6 +3,7 @@
 
 mod demo;
 mod diagnostics;
+mod identity;
 mod loading;
 mod robustness;
 mod schema;

@@ -41,9 +41,38 @@ impl Connection {
     }
 }
 
+/// The service of AWS that a gateway stands for. Their events differ in a few points, all of them as recorded from AWS in July 2026
+/// (<https://github.com/hotsock/voker>, `vokerhttp/testdata`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// API Gateway's HTTP API: the function sees the path decoded, a length with every request, and cookies in `cookies` only.
+    HttpApi,
+    /// A function URL: `rawPath` is what was sent, and there is a `cookie` header, too.
+    FunctionUrl,
+}
+
+impl Service {
+    /// The path as it stands in `requestContext.http.path`, of one as it was sent. `None`: the service refuses the request.
+    ///
+    /// An HTTP API decodes twice: once to see an address, whose path ends before a `?`, and then that path.
+    pub fn path(self, sent: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::FunctionUrl => Some(percent::decode(sent)),
+            Self::HttpApi if !sent.contains('%') => Some(sent.into()),
+            Self::HttpApi => {
+                let address = percent::decode_strictly(sent)?;
+                let path = address.split('?').next().unwrap_or_default();
+                percent::decode_strictly(path).map(|path| Cow::Owned(path.into_owned()))
+            }
+        }
+    }
+}
+
 /// Who takes requests for functions.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway<'a> {
+    /// What it stands for.
+    pub service: Service,
     /// Whose it is; of a URL that everybody may call: `anonymous`.
     pub account_id: &'a str,
     /// The id of the API or the URL.
@@ -62,12 +91,16 @@ pub struct Request<'a> {
     pub path_parameters: &'a [(&'a str, &'a str)],
     /// Method, target and headers.
     pub head: &'a request::Parts,
+    /// The target's path, by [`Service::path`].
+    pub path: &'a str,
     /// The host that the request is for, with its port when it named one.
     pub host: &'a str,
     /// Where it came from.
     pub connection: &'a Connection,
     /// Its id.
     pub request_id: &'a str,
+    /// Its trace header, its own or one that it was given.
+    pub trace: &'a str,
     /// When it came.
     pub time: DateTime<Utc>,
     /// Its body.
@@ -81,7 +114,13 @@ impl Request<'_> {
         out.extend_from_slice(br#"{"version":"2.0","routeKey":"#);
         push_string(&mut out, self.route_key);
         out.extend_from_slice(br#","rawPath":"#);
-        push_string(&mut out, self.head.uri.path());
+        push_string(
+            &mut out,
+            match self.gateway.service {
+                Service::HttpApi => self.path,
+                Service::FunctionUrl => self.head.uri.path(),
+            },
+        );
         let query = self.head.uri.query().unwrap_or_default();
         out.extend_from_slice(br#","rawQueryString":"#);
         push_string(&mut out, query);
@@ -99,11 +138,14 @@ impl Request<'_> {
         out
     }
 
-    /// The headers, without the cookies and those that belong to the connection; with API Gateway's `x-forwarded-*`.
+    /// The headers without those that belong to the connection; with AWS's `x-forwarded-*` and `x-amzn-trace-id`.
     fn push_headers(&self, out: &mut Vec<u8>) {
         let headers = &self.head.headers;
+        let service = self.gateway.service;
         out.extend_from_slice(br#","headers":{"host":""#);
         push_escaped(out, self.host);
+        out.extend_from_slice(b"\",\"x-amzn-trace-id\":\"");
+        push_escaped(out, self.trace);
         for name in headers.keys().filter(|name| passes(name)) {
             // A header name is a token (RFC 9110, section 5.1): nothing in it needs escaping.
             out.extend_from_slice(b"\",\"");
@@ -111,8 +153,13 @@ impl Request<'_> {
             out.extend_from_slice(b"\":\"");
             push_joined(out, headers, name, b",");
         }
-        if !self.body.is_empty() && !headers.contains_key(header::CONTENT_LENGTH) {
-            // It came in chunks; the function gets it as a whole.
+        if service == Service::FunctionUrl && headers.contains_key(header::COOKIE) {
+            out.extend_from_slice(b"\",\"cookie\":\"");
+            push_joined(out, headers, &header::COOKIE, b"; ");
+        }
+        let always = service == Service::HttpApi;
+        if (always || !self.body.is_empty()) && !headers.contains_key(header::CONTENT_LENGTH) {
+            // A body that came in chunks is whole for the function.
             let _ = write!(out, "\",\"content-length\":\"{}", self.body.len());
         }
         out.extend_from_slice(b"\",\"x-forwarded-for\":\"");
@@ -147,7 +194,7 @@ impl Request<'_> {
         out.extend_from_slice(br#"","http":{"method":""#);
         out.extend_from_slice(self.head.method.as_str().as_bytes());
         out.extend_from_slice(br#"","path":"#);
-        push_string(out, self.head.uri.path());
+        push_string(out, self.path);
         let old = self.head.version == Version::HTTP_10;
         out.extend_from_slice(if old {
             br#","protocol":"HTTP/1.0""#
@@ -209,6 +256,7 @@ fn passes(name: &HeaderName) -> bool {
         name.as_str(),
         "cookie"
             | "host"
+            | "x-amzn-trace-id"
             | "x-forwarded-for"
             | "x-forwarded-port"
             | "x-forwarded-proto"

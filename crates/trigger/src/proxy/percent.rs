@@ -13,6 +13,12 @@ pub fn decode(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A path's text; `None` when a `%` begins no sequence. Text that does not decode to UTF-8 stays as it is.
+pub fn decode_strictly(text: &str) -> Option<Cow<'_, str>> {
+    let is_sequence = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).all(is_sequence).then(|| decode(text))
+}
+
 /// A key or value of a query: as [`decode`], and `+` is a space.
 pub fn decode_query(text: &str) -> Cow<'_, str> {
     if !text.contains('+') {

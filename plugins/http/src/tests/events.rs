@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Bounds, Gateway, Script, binding, get, post};
 
-/// The event that a gateway with `route` makes of a request, its own port and request id replaced by fixed texts.
+/// The event that a gateway with `route` makes of a request, its own port, request id and trace replaced by fixed texts.
 async fn event_of(route: &str, request: impl AsRef<[u8]>) -> Value {
     let gateway = Gateway::start(
         vec![binding("f/b", json!(route), None)],
@@ -18,8 +18,12 @@ async fn event_of(route: &str, request: impl AsRef<[u8]>) -> Value {
     let mut event = answer.json();
     let id = event["requestContext"]["requestId"].take();
     assert_eq!(answer.header("apigw-requestid"), id.as_str());
-    assert_eq!(id.as_str().unwrap().len(), 36);
+    let id = id.as_str().unwrap();
+    assert!(id.len() == 16 && id.ends_with('='), "{id}");
     event["requestContext"]["requestId"] = json!("ID");
+    let trace = event["headers"]["x-amzn-trace-id"].take();
+    assert!(trace.as_str().unwrap().starts_with("Root=1-5e6a879e-"), "{trace}");
+    event["headers"]["x-amzn-trace-id"] = json!("TRACE");
     assert_eq!(
         event["headers"]["x-forwarded-port"].take(),
         gateway.address.port().to_string()
@@ -31,7 +35,7 @@ async fn event_of(route: &str, request: impl AsRef<[u8]>) -> Value {
 #[tokio::test]
 async fn a_get_request_with_everything() {
     let request = concat!(
-        "GET /hello/w%C3%B6rld%20%2F?b=1&a=x%20y&b=2&a=p%2Bq+r&flag&=e&%zz=%ff HTTP/1.1\r\n",
+        "GET /hello/w%C3%B6rld%20%23?b=1&a=x%20y&b=2&a=p%2Bq+r&flag&=e&%zz=%ff HTTP/1.1\r\n",
         "Host: api.example.test:8080\r\n",
         "User-Agent: test/1.0 \"quoted\"\r\n",
         "X-Dup: one\r\n",
@@ -48,11 +52,13 @@ async fn a_get_request_with_everything() {
     let expected = json!({
         "version": "2.0",
         "routeKey": "GET /hello/{name}",
-        "rawPath": "/hello/w%C3%B6rld%20%2F",
+        "rawPath": "/hello/wörld #",
         "rawQueryString": "b=1&a=x%20y&b=2&a=p%2Bq+r&flag&=e&%zz=%ff",
         "cookies": ["a=1", "b=\"2\"", "c=3"],
         "headers": {
             "host": "api.example.test:8080",
+            "content-length": "0",
+            "x-amzn-trace-id": "TRACE",
             "user-agent": "test/1.0 \"quoted\"",
             "x-dup": "one,two, three",
             "x-forwarded-for": "10.0.0.1, 10.0.0.2, 127.0.0.1",
@@ -67,7 +73,7 @@ async fn a_get_request_with_everything() {
             "domainPrefix": "api",
             "http": {
                 "method": "GET",
-                "path": "/hello/w%C3%B6rld%20%2F",
+                "path": "/hello/wörld #",
                 "protocol": "HTTP/1.1",
                 "sourceIp": "127.0.0.1",
                 "userAgent": "test/1.0 \"quoted\"",
@@ -78,7 +84,7 @@ async fn a_get_request_with_everything() {
             "time": "12/Mar/2020:19:03:58 +0000",
             "timeEpoch": 1_584_039_838_000_i64,
         },
-        "pathParameters": {"name": "wörld /"},
+        "pathParameters": {"name": "wörld #"},
         "isBase64Encoded": false,
     });
     assert_eq!(event_of("GET /hello/{name}", request).await, expected);
@@ -194,17 +200,57 @@ async fn path_parameters_are_decoded() {
             json!({"proxy": "a/b c/d.txt"}),
         ),
         ("GET /{a}/x/{b}", "/1/x/%e2%82%ac", json!({"a": "1", "b": "€"})),
-        ("GET /{a}/{b+}", "/1%252/2/3", json!({"a": "1%2", "b": "2/3"})),
-        ("GET /{a}", "/50%", json!({"a": "50%"})),
-        ("GET /{a}", "/%zz%41", json!({"a": "%zzA"})),
+        ("GET /{a}/{b+}", "/1%2F2/2/3", json!({"a": "1/2", "b": "2/3"})),
         ("GET /{a}", "/%ff", json!({"a": "%ff"})),
         ("GET /{a}", "/a+b", json!({"a": "a+b"})),
         ("GET /{a}", "/%22%5C%0A", json!({"a": "\"\\\n"})),
     ] {
         let event = event_of(route, get(path)).await;
         assert_eq!(event["pathParameters"], expected, "{route} {path}");
-        assert_eq!(event["rawPath"], path);
         assert_eq!(event["routeKey"], route);
+    }
+}
+
+/// What API Gateway was recorded to make of these forms of paths in July 2026 (github.com/hotsock/voker, `vokerhttp/testdata/ingress-paths.json`):
+/// it decodes, ends the path before a `?`, and decodes again; where that fails it answers 400.
+#[tokio::test]
+async fn the_path_is_decoded_as_by_api_gateway() {
+    let gateway = Gateway::with(Script::Echo).await;
+    let mut client = gateway.client().await;
+    for (sent, seen) in [
+        ("/files/plain", Some("/files/plain")),
+        ("/files/a%20b", Some("/files/a b")),
+        ("/files/a+b", Some("/files/a+b")),
+        ("/files/why%3Fnot", Some("/files/why")),
+        ("/files/no%23tag", Some("/files/no#tag")),
+        ("/files/up%2Fdown", Some("/files/up/down")),
+        ("/files/%CE%BB-%E4%B8%96", Some("/files/λ-世")),
+        ("/files/up%252Fdown", Some("/files/up/down")),
+        ("/files/why%253Fnot", Some("/files/why?not")),
+        ("/files/100%2525", Some("/files/100%")),
+        ("/files/100%25", None),
+        ("/files/100%", None),
+        ("/files/%zz", None),
+        ("/files/%4", None),
+    ] {
+        client.send(get(&format!("{sent}?q=%3F"))).await;
+        let answer = client.answer().await;
+        match seen {
+            Some(seen) => {
+                let event = answer.json();
+                assert_eq!(event["rawPath"], seen, "{sent}");
+                assert_eq!(event["requestContext"]["http"]["path"], seen, "{sent}");
+                assert_eq!(event["rawQueryString"], "q=%3F", "{sent}");
+            }
+            None => {
+                assert_eq!(
+                    (answer.status, answer.json()),
+                    (400, json!({"message": "Bad Request"})),
+                    "{sent}"
+                );
+                assert!(answer.header("x-hikigane-reason").unwrap().contains("%2525"), "{sent}");
+            }
+        }
     }
 }
 
@@ -264,14 +310,15 @@ async fn binding_time_and_trace_go_with_the_event() {
     let seen = gateway.router.seen.lock().unwrap();
     let facts: Vec<_> = seen
         .iter()
-        .map(|(id, event)| (id.as_str(), event.time.timestamp(), event.trace.as_deref()))
+        .map(|(id, event)| (id.as_str(), event.time.timestamp()))
         .collect();
-    assert_eq!(
-        facts,
-        [
-            ("f/sync", 1_584_039_838, Some("Root=1-2-3;Sampled=1")),
-            ("g/async", 1_584_039_838, None)
-        ]
-    );
+    assert_eq!(facts, [("f/sync", 1_584_039_838), ("g/async", 1_584_039_838)]);
+    // The function sees the trace that goes with its event, the client's or one that the gateway begins.
+    assert_eq!(seen[0].1.trace.as_deref(), Some("Root=1-2-3;Sampled=1"));
+    assert!(seen[1].1.trace.as_deref().unwrap().starts_with("Root=1-"));
+    for (_, event) in seen.iter() {
+        let payload: Value = serde_json::from_slice(&event.payload).unwrap();
+        assert_eq!(payload["headers"]["x-amzn-trace-id"].as_str(), event.trace.as_deref());
+    }
     assert!(seen.iter().all(|(_, event)| event.group.is_none()));
 }

@@ -211,3 +211,46 @@ async fn run_before_open_is_an_error() {
     let error = hikigane_trigger::Source::run(source, context).await.unwrap_err();
     assert!(error.to_string().contains("was not opened"));
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
+    let bounds = Bounds {
+        connections: 1,
+        stall_time: Duration::from_millis(100),
+        ..Bounds::default()
+    };
+    let result = serde_json::Value::from("x".repeat(64 * 1024 * 1024)).to_string();
+    let script = Script::Outcome(hikigane_model::Outcome::Returned(result.into()));
+    let gateway = Gateway::start(vec![binding("f/b", json!("$default"), None)], script, bounds).await;
+    let mut sleeper = gateway.client().await;
+    sleeper.send(get("/")).await;
+    gateway.wait_for_events(1).await;
+    // The only connection is the sleeper's, until the gateway takes it away.
+    let mut next = gateway.client().await;
+    next.send("HEAD / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(next.head().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn bodies_that_are_arriving_have_a_bounded_memory_together() {
+    let bounds = Bounds {
+        bodies: 100_000,
+        ..Bounds::default()
+    };
+    let gateway = Gateway::start(vec![binding("f/b", json!("$default"), None)], Script::Echo, bounds).await;
+    for _ in 0..3 {
+        let mut client = gateway.client().await;
+        client.send(post("/", "text/plain", &"x".repeat(100_001))).await;
+        let answer = client.answer().await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (503, json!({"message": "Service Unavailable"}))
+        );
+        assert!(client.is_closed().await);
+        // What it had is there again.
+        assert_eq!(
+            gateway.ask(post("/", "text/plain", &"x".repeat(100_000))).await.status,
+            200
+        );
+    }
+}

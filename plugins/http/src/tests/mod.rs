@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod answers;
+mod cors;
 mod events;
 mod lifecycle;
 mod protocol;
 mod routes;
+mod smuggling;
 mod spec;
 
 use std::net::SocketAddr;
@@ -175,7 +177,11 @@ impl Gateway {
     }
 
     async fn start(bindings: Vec<BindingSpec>, script: Script, bounds: Bounds) -> Self {
-        let config = crate::spec::read(spec_of(bindings)).unwrap();
+        Self::of(spec_of(bindings), script, bounds).await
+    }
+
+    async fn of(spec: SourceSpec, script: Script, bounds: Bounds) -> Self {
+        let config = crate::spec::read(spec).unwrap();
         let mut source = Box::new(HttpSource::new(config).with_bounds(bounds));
         let clock = Clock::virtual_at(Utc.with_ymd_and_hms(2020, 3, 12, 19, 3, 58).unwrap());
         let announced = source.open(&clock, &no_state()).await.unwrap();

@@ -158,6 +158,41 @@ fn every_mistake_of_the_settings_is_named() {
         ),
         (json!({"port": 1}), "port", "unknown key \"port\""),
         (
+            json!({"cors": "*"}),
+            "cors",
+            "\"cors\" is \"*\", not a boolean or a mapping",
+        ),
+        (
+            json!({"cors": {"allowedOrigins": ["*"]}}),
+            "cors.allowedOrigins",
+            "unknown key \"allowedOrigins\"",
+        ),
+        (
+            json!({"cors": {"allowOrigins": "*"}}),
+            "cors.allowOrigins",
+            "\"allowOrigins\" is \"*\", not a list of texts",
+        ),
+        (
+            json!({"cors": {"allowMethods": ["GET", 1]}}),
+            "cors.allowMethods",
+            "\"allowMethods\" is a list, not a list of texts",
+        ),
+        (
+            json!({"cors": {"allowCredentials": "yes"}}),
+            "cors.allowCredentials",
+            "\"allowCredentials\" is \"yes\", not a boolean",
+        ),
+        (
+            json!({"cors": {"maxAge": 86401}}),
+            "cors.maxAge",
+            "\"maxAge\" is \"86401\", not a number of seconds up to a day",
+        ),
+        (
+            json!({"cors": {"allowOrigins": ["*"], "allowCredentials": true}}),
+            "cors.allowCredentials",
+            "credentials would be sent along from every site",
+        ),
+        (
             json!({"listen": 8080}),
             "listen",
             "\"listen\" is \"8080\", not an address",
@@ -285,6 +320,22 @@ fn routes_that_look_alike_and_differ_are_no_conflict() {
 }
 
 #[test]
+fn a_route_is_known_by_its_key() {
+    for (config, name) in [
+        (json!("get /a/{b}"), "GET /a/{b}"),
+        (json!({"method": "*", "path": "/a", "timeout": "soon"}), "ANY /a"),
+        (json!("*"), "$default"),
+        (json!({"path": "$default"}), "$default"),
+        // What is no route is refused later; till then it is known as it stands.
+        (json!("GET a"), "\"GET a\""),
+        (json!({"path": "/a"}), "{\"path\":\"/a\"}"),
+        (json!(null), "null"),
+    ] {
+        assert_eq!(plugin().own_name(&config).as_deref(), Some(name), "{config}");
+    }
+}
+
+#[test]
 fn what_is_right_is_accepted() {
     for config in [
         json!("GET /"),
@@ -333,6 +384,16 @@ fn the_schemas_speak_of_what_is_read() {
     };
     assert_eq!(keys(&binding["oneOf"][1]), ["method", "path", "timeout"]);
     let settings = plugin().settings_schema().to_value();
-    assert_eq!(keys(&settings), ["listen"]);
+    assert_eq!(keys(&settings), ["listen", "cors"]);
+    let cors = &settings["properties"]["cors"]["oneOf"][1];
+    let names = [
+        "allowCredentials",
+        "allowHeaders",
+        "allowMethods",
+        "allowOrigins",
+        "exposeHeaders",
+        "maxAge",
+    ];
+    assert_eq!(keys(cors), names);
     assert_eq!(settings["properties"]["listen"]["default"], "127.0.0.1:8080");
 }
