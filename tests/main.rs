@@ -19,6 +19,7 @@ mod debugging;
 mod deployed;
 mod deployments;
 mod destinations;
+mod disks;
 mod durability;
 mod functions;
 mod fuzz;
