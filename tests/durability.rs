@@ -1,9 +1,7 @@
 //! What is accepted is run, whatever happens to the server; and how often, how late and how much at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -54,7 +52,7 @@ export const handler = async () => {
 
 const START: &str = "2026-05-01T10:00:00Z";
 
-fn project() -> Project {
+pub fn project() -> Project {
     let project = Project::new(
         MANIFEST,
         &[("note.mjs", NOTE), ("spin.mjs", SPIN), ("fails.mjs", FAILS)],
@@ -69,7 +67,7 @@ fn up_at_start(project: &Project) -> Server {
 }
 
 /// How often each request was noted.
-fn noted(project: &Project) -> BTreeMap<String, usize> {
+pub fn noted(project: &Project) -> BTreeMap<String, usize> {
     let mut ids = BTreeMap::new();
     for id in std::fs::read_to_string(project.join("signs/ids"))
         .unwrap_or_default()
@@ -84,19 +82,19 @@ fn wait_for_sign(project: &Project, sign: &str) {
     wait_for(sign, || project.join("signs").join(sign).exists().then_some(()));
 }
 
-fn wait_for_empty_queue(server: &Server) {
+pub fn wait_for_empty_queue(server: &Server) {
     wait_for("an empty queue", || (server.queued() == 0).then_some(()));
 }
 
 /// Queues an event; returns its request id.
 #[track_caller]
-fn accepted(server: &Server, function: &str, event: &Value) -> String {
+pub fn accepted(server: &Server, function: &str, event: &Value) -> String {
     let answer = invoke_event(server.endpoint(), function, &event.to_string());
     assert_eq!((answer.status, answer.body.len()), (202, 0), "{answer:?}");
     request_id(&answer)
 }
 
-fn request_id(answer: &Answer) -> String {
+pub fn request_id(answer: &Answer) -> String {
     answer.header("x-amzn-requestid").unwrap().to_owned()
 }
 
@@ -366,6 +364,35 @@ fn ctrl_c_lets_running_invocations_finish_and_keeps_queued_events_for_the_next_s
 }
 
 #[test]
+fn the_end_of_its_terminal_ends_the_server_as_ctrl_c_does_unless_it_was_to_outlive_it() {
+    let project = project();
+    let server = project.up();
+    let call = {
+        let endpoint = server.endpoint().to_owned();
+        std::thread::spawn(move || invoke(&endpoint, "many", r#"{"started":"in","until":"go"}"#))
+    };
+    wait_for_sign(&project, "in");
+    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let (status, _) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for("a closed endpoint", || {
+                TcpStream::connect(&address).is_err().then_some(())
+            });
+            project.write("signs/go", "");
+        });
+        server.stop(1)
+    });
+    assert_eq!((status.code(), call.join().unwrap().status), (Some(0), 200));
+
+    let up = command(&["up", "hikigane.yaml", "--endpoint", "127.0.0.1:0", "--json"]);
+    let server = project.up_as(Command::new("nohup").arg(up.get_program()).args(up.get_args()));
+    let pid = server.pid().to_string();
+    assert!(Command::new("kill").args(["-1", &pid]).status().unwrap().success());
+    assert_eq!(invoke(server.endpoint(), "many", "{}").status, 200);
+    assert_eq!(server.stop(15).0.code(), Some(0));
+}
+
+#[test]
 fn a_failing_event_is_tried_again_after_one_and_two_minutes_and_then_becomes_a_dead_letter() {
     let project = project();
     let server = up_at_start(&project);
@@ -485,6 +512,18 @@ fn an_event_that_would_outlive_its_age_becomes_a_dead_letter_also_when_the_serve
 }
 
 #[test]
+fn a_clock_that_was_set_back_keeps_no_event_waiting() {
+    let project = project();
+    let server = up_at_start(&project);
+    let id = accepted(&server, "fails", &json!({}));
+    attempts_once_there_are(1, &server, &id);
+    server.kill();
+    let server = project.up_with(&["--test-mode", "--clock", "2026-04-30T10:00:00Z"]);
+    let attempts = attempts_once_there_are(2, &server, &id);
+    assert_eq!(attempts[1].2, "2026-04-30T10:00:00Z");
+}
+
+#[test]
 fn reserved_concurrency_zero_refuses_callers_and_turns_events_into_dead_letters() {
     let project = project();
     let server = project.up();
@@ -579,96 +618,4 @@ fn a_function_without_reservation_runs_in_several_environments_at_once() {
         "a warm one is used again: {:?}",
         newest[0]
     );
-}
-
-#[test]
-fn a_full_disk_refuses_events_with_503_and_runs_what_it_accepted_before_and_after() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
-    let project = project();
-    let data = disk.directory.path().join("data");
-    let server = project.up_with(&["--data", data.to_str().unwrap()]);
-    let mut ids = BTreeSet::from([accepted(&server, "two", &json!({}))]);
-
-    disk.fill();
-    let event = |text: &str| invoke_event(server.endpoint(), "two", &json!({"text": text}).to_string());
-    // The log of the database may have room left for a few; whatever it answers must be true.
-    let large = "x".repeat(20_000);
-    let refused = wait_for("a 503", || {
-        let answer = event(&large);
-        if answer.status == 202 {
-            ids.insert(request_id(&answer));
-            return None;
-        }
-        Some(answer)
-    });
-    assert_eq!(
-        (refused.status, refused.header("x-amzn-errortype")),
-        (503, Some("ServiceException")),
-        "{refused:?}"
-    );
-    assert!(refused.text().contains("full"), "{refused:?}");
-    assert_eq!(
-        invoke(server.endpoint(), "many", "{}").status,
-        200,
-        "callers that wait need no disk"
-    );
-    assert_eq!(event(&large).status, 503);
-
-    disk.free();
-    let answer = wait_for("a 202", || Some(event(&large)).filter(|answer| answer.status != 503));
-    assert_eq!(answer.status, 202, "{answer:?}");
-    ids.insert(request_id(&answer));
-    wait_for_empty_queue(&server);
-    let noted = noted(&project);
-    let lost: Vec<_> = ids.iter().filter(|id| !noted.contains_key(*id)).collect();
-    assert!(lost.is_empty(), "{lost:?}");
-    assert!(server.stop(15).0.success());
-}
-
-/// A file system of a few megabytes; unmounted when dropped.
-struct SmallDisk {
-    directory: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// Needs the right to mount.
-    fn mount() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-            .arg(directory.path())
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self { directory })
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.directory.path().join("filler")
-    }
-
-    /// Writes until nothing more fits.
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.filler()).unwrap();
-        for size in [65_536, 4096, 1] {
-            while filler.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        unmount(self.directory.path());
-    }
-}
-
-fn unmount(directory: &Path) {
-    let _ = Command::new("umount").arg("-l").arg(directory).status();
 }

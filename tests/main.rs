@@ -20,6 +20,7 @@ mod deployed;
 mod deployments;
 mod destinations;
 mod drops;
+mod disks;
 mod durability;
 mod functions;
 mod fuzz;

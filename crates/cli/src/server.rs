@@ -101,6 +101,9 @@ impl Server {
         };
         let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
         let store = Arc::new(SqliteStore::open(data)?);
+        for warning in store.warnings() {
+            eprintln!("warning: {warning}");
+        }
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;
@@ -201,7 +204,7 @@ impl Server {
         self.door.as_ref().map(|(inspector, _)| inspector.address())
     }
 
-    /// Runs until `stop` resolves, then lets what runs end. An error is a source or the endpoint that could not go on.
+    /// Runs until `stop` resolves, then lets what runs end. An error is a source, the endpoint or the store that could not go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let sources_end = CancellationToken::new();
         let endpoint_end = CancellationToken::new();
@@ -231,6 +234,7 @@ impl Server {
         tokio::select! {
             () = stop => {}
             Some(ended) = sources.join_next() => failure = ended_early(ended),
+            cause = self.store.failed() => failure = Some(anyhow::anyhow!(cause)),
             ended = &mut endpoint => failure = Some(anyhow::anyhow!("the endpoint stopped: {ended:?}")),
         }
 

@@ -10,14 +10,14 @@ use hikigane_model::FunctionConfig;
 use hikigane_trigger::{Announcement, Clock, TriggerPlugin};
 use rustix::process::{Resource, Rlimit};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Failure;
 use crate::arguments::Up;
 use crate::check;
 use crate::server::{Server, Settings};
 
-/// Runs a manifest until Ctrl-C or SIGTERM; a second one ends at once.
+/// Runs a manifest until Ctrl-C, SIGTERM or the end of its terminal; a second signal ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
     raise_descriptors();
     let loaded = check::load(&arguments.file, plugins)?;
@@ -37,8 +37,7 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut signals = Signals::new()?;
         let settings = Settings {
             endpoint: arguments.endpoint,
             inspect: arguments.inspect,
@@ -49,12 +48,16 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         announce(&server, &summary, &data, arguments.json)?;
         let json = arguments.json;
         let stop = async move {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            signals.next().await;
             if !json {
-                println!("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
+                // The terminal may be gone.
+                let _ = writeln!(
+                    std::io::stdout(),
+                    "\nstopping: what runs may end, queued events stay queued (again to stop at once)"
+                );
             }
             tokio::spawn(async move {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                signals.next().await;
                 std::process::exit(130);
             });
         };
@@ -74,6 +77,46 @@ fn raise_descriptors() {
     };
     // Where it is refused the server has what it was given, and its listeners keep within that.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+}
+
+/// What ends the server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None`: it was started to outlive its terminal, as by nohup(1).
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
+        })
+    }
+
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {}, _ = hangup => {} }
+    }
+}
+
+/// Whether SIGHUP was ignored when the program was started (proc_pid_status(5): a bit for each signal, the first is the lowest).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// What is said about the manifest itself.

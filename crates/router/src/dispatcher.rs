@@ -15,27 +15,35 @@ use crate::{Refusal, Router, Target, lineage, retry};
 /// Queued events of one function that run at once, unless more is set aside for it. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
 const PER_FUNCTION: u32 = 16;
+/// How long nothing need happen before the clock is looked at: it may have been set back.
+const LOOK: Duration = Duration::from_secs(30);
+/// What a clock loses without having been set.
+const SLACK: Duration = Duration::from_secs(1);
 /// How long the queue is left alone after the store failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Router {
     /// Runs queued events until the router is stopped.
     pub async fn dispatch(self: Arc<Self>) {
+        // An earlier server may have gone by a clock that was ahead.
+        let mut latest = DateTime::<Utc>::MAX_UTC;
         while !self.stopping.is_cancelled() {
+            let now = self.clock.now();
+            // What is due later than any wait could make it would else wait until the clock is there again.
+            if now >= latest - SLACK || self.queue.hasten(now + retry::LONGEST_WAIT, now).await.is_ok() {
+                latest = now;
+            }
             // Made before looking, so that what happens meanwhile is not missed.
             let woken = self.wake.notified();
             let room = self.admission.room(PER_FUNCTION);
-            match self
-                .queue
-                .lease(self.clock.now(), room.events as usize, &room.full)
-                .await
-            {
+            match self.queue.lease(now, room.events as usize, &room.full).await {
                 Ok(leases) if leases.is_empty() => {
                     let due = self.queue.next_due(&room.full).await.ok().flatten();
                     tokio::select! {
                         () = woken => {}
                         () = self.stopping.cancelled() => {}
                         () = sleep_until(&self, due) => {}
+                        () = tokio::time::sleep(LOOK) => {}
                     }
                 }
                 Ok(leases) => {

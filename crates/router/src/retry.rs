@@ -63,9 +63,12 @@ fn age(lease: &Lease, at: DateTime<Utc>) -> Duration {
     (at - lease.event.accepted_at).to_std().unwrap_or_default()
 }
 
+/// The longest that an event waits for its next attempt.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
 /// 1 second, doubled with each throttle, at most 5 minutes.
 fn throttle_wait(throttles: u32) -> Duration {
-    Duration::from_secs(1 << throttles.min(16)).min(Duration::from_secs(300))
+    Duration::from_secs(1 << throttles.min(16)).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]

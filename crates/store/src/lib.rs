@@ -99,7 +99,8 @@ pub enum Settlement {
 /// Why an event became a dead letter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Burial {
-    /// AWS's condition: `RetriesExhausted`, `EventAgeExceeded`, `ZeroReservedConcurrency`; or our own: `FunctionNotFound`, `RecursiveLoop`.
+    /// AWS's condition: `RetriesExhausted`, `EventAgeExceeded`, `ZeroReservedConcurrency`; or our own: `FunctionNotFound`, `RecursiveLoop`, and
+    /// `Damaged` for an event that the disk has changed.
     pub condition: String,
     /// Attempts made.
     pub attempts: u32,
@@ -240,6 +241,17 @@ pub enum StoreError {
     /// Another process has the data directory open.
     #[error("another hikigane uses the data directory {0}; stop it, or choose another with --data")]
     Locked(String),
+    /// The file is not what was written.
+    #[error(
+        "{path} is damaged ({found}): put a backup in its place, or move the data directory away and start without it; \
+         `sqlite3 {path} .recover` shows what can still be read"
+    )]
+    Damaged {
+        /// The database file.
+        path: String,
+        /// What is wrong.
+        found: String,
+    },
     /// The file was written by a newer release.
     #[error("{path} has schema version {found}; this release knows up to {known}: use a newer hikigane")]
     TooNew {
@@ -261,7 +273,7 @@ pub trait EventQueue: Send + Sync {
     /// Stores the event and the state writes in one transaction; resolves after they are on disk.
     async fn enqueue(&self, event: NewEvent, state: Vec<NamespacedWrite>) -> Result<(), StoreError>;
     /// Takes up to `max` due events, oldest first, of functions not in `busy`, and of each group at most the oldest and
-    /// only while none of the group is leased.
+    /// only while none of the group is leased. One that is not as it was written becomes a dead letter instead.
     async fn lease(&self, now: DateTime<Utc>, max: usize, busy: &[FunctionName]) -> Result<Vec<Lease>, StoreError>;
     /// Ends a lease, records the run that it was for, and queues the event that follows from its end, in one transaction.
     async fn settle(
@@ -273,11 +285,13 @@ pub trait EventQueue: Send + Sync {
     ) -> Result<(), StoreError>;
     /// When the earliest event that is neither leased nor of a function in `busy` is due.
     async fn next_due(&self, busy: &[FunctionName]) -> Result<Option<DateTime<Utc>>, StoreError>;
+    /// Makes events that are due only after `beyond` due `now`.
+    async fn hasten(&self, beyond: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError>;
     /// How many events of the binding are waiting, leased or between attempts.
     async fn pending(&self, binding: &BindingId) -> Result<u64, StoreError>;
     /// How many events there are in all: waiting and leased.
     async fn depth(&self) -> Result<u64, StoreError>;
-    /// Dead letters, newest first, of one function or all.
+    /// Dead letters, newest first, of one function or all: without their payloads and responses, which [`EventQueue::dead_letter`] gives.
     async fn dead_letters(&self, function: Option<&FunctionName>, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
     /// One dead letter.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
@@ -312,7 +326,8 @@ pub trait History: Send + Sync {
     fn record(&self, run: Run);
     /// How many runs were dropped since the start.
     fn dropped(&self) -> u64;
-    /// Lists runs, newest first: those, too, that were recorded before the call, unless more wait than fit into a transaction.
+    /// Lists runs, newest first: those, too, that were recorded before the call, unless more wait than fit into a transaction. They are without input,
+    /// output and log, which [`History::run`] gives.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RecordedRun>, StoreError>;
     /// One run.
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError>;

@@ -4,14 +4,18 @@
 //! of their own and see what is committed.
 
 mod catalog;
+#[cfg(test)]
+mod damage_tests;
 mod data_dir;
 mod dead_letters;
 mod event_row;
 mod history;
 mod inbox;
 mod leases;
+mod log_file;
 mod queue;
 mod readers;
+mod room;
 mod schema;
 mod state;
 #[cfg(test)]
@@ -51,6 +55,7 @@ pub struct SqliteStore {
     inbox: Arc<Inbox>,
     status: Arc<Status>,
     readers: Readers,
+    warnings: Vec<String>,
 }
 
 impl SqliteStore {
@@ -58,8 +63,8 @@ impl SqliteStore {
     /// older schema up to date.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let directory = DataDir::claim(data_dir)?;
-        let failed = |error: rusqlite::Error| StoreError::Failed(format!("{}: {error}", directory.database.display()));
-        let connection = schema::open_writer(&directory.database)?;
+        let failed = |error| schema::failed(&directory.database, &error);
+        let (connection, warnings) = schema::open_writer(&directory.database)?;
         let start = connection
             .query_row("UPDATE process SET starts = starts + 1 RETURNING starts", [], |row| {
                 row.get(0)
@@ -73,6 +78,7 @@ impl SqliteStore {
             inbox: Arc::new(Inbox::new()),
             status: Arc::new(status),
             readers: Readers::new(directory.database.clone()),
+            warnings,
         };
         let writer = Writer::new(
             connection,
@@ -88,9 +94,15 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Why nothing is written any more, after the disk failed. Reads go on. Only a restart helps.
-    pub fn failed(&self) -> Option<String> {
-        self.status.broken.get().cloned()
+    /// What was wrong with the files and could be mended.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Resolves when nothing is written any more, with the cause: the disk failed, or the files are damaged or gone. Reads go on. Only a
+    /// restart helps.
+    pub async fn failed(&self) -> String {
+        self.status.broken.wait().await.clone()
     }
 
     /// How many transactions are on disk since the start.
@@ -138,7 +150,13 @@ fn busy_set(busy: &[FunctionName]) -> HashSet<FunctionName> {
 #[async_trait]
 impl EventQueue for SqliteStore {
     async fn enqueue(&self, event: NewEvent, state: Vec<NamespacedWrite>) -> Result<(), StoreError> {
-        self.transact(move |tx| queue::enqueue(tx, &event, &state)).await
+        self.transact(move |tx| {
+            if !tx.room.take_for_event(event.payload.len()) {
+                return Err(StoreError::Full.into());
+            }
+            queue::enqueue(tx, &event, &state)
+        })
+        .await
     }
 
     async fn lease(&self, now: DateTime<Utc>, max: usize, busy: &[FunctionName]) -> Result<Vec<Lease>, StoreError> {
@@ -161,6 +179,10 @@ impl EventQueue for SqliteStore {
     async fn next_due(&self, busy: &[FunctionName]) -> Result<Option<DateTime<Utc>>, StoreError> {
         let busy = busy_set(busy);
         self.transact(move |tx| queue::next_due(tx, &busy)).await
+    }
+
+    async fn hasten(&self, beyond: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.transact(move |tx| Ok(queue::hasten(tx.sql, beyond, now)?)).await
     }
 
     async fn pending(&self, binding: &BindingId) -> Result<u64, StoreError> {

@@ -31,7 +31,7 @@ const FILTERED: &str = "the filter does not match the event";
 /// The wait after the first failed attempt to decide a slot; it doubles with each further one.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(1);
 /// The longest wait between two attempts.
-const LONGEST_RETRY: TimeDelta = TimeDelta::seconds(30);
+const LONGEST_RETRY: TimeDelta = TimeDelta::seconds(5);
 
 /// The durable state of a schedule: what it decided last, and under which expression.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

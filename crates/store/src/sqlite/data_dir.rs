@@ -1,8 +1,8 @@
 //! The data directory: made when missing, readable by its owner only, used by one process at a time.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
@@ -17,6 +17,10 @@ const LOCK: &str = "lock";
 pub(super) struct DataDir {
     /// The database file; it exists.
     pub database: PathBuf,
+    /// Its write-ahead log.
+    pub log: PathBuf,
+    /// The database file's device and number there.
+    identity: (u64, u64),
     _lock: File,
 }
 
@@ -29,11 +33,7 @@ impl DataDir {
                 path.display()
             ))
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(unusable)?;
+        make(path).map_err(unusable)?;
         // Payloads may hold secrets: the files are their owner's, even in a directory that others made open. SQLite gives
         // the rights of the database to the files beside it.
         let create = |name: &str| {
@@ -51,10 +51,37 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(path.display().to_string())),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        create(DATABASE).map_err(unusable)?;
+        let database = create(DATABASE).and_then(|file| file.metadata()).map_err(unusable)?;
         Ok(Self {
             database: path.join(DATABASE),
+            log: path.join(format!("{DATABASE}-wal")),
+            identity: (database.dev(), database.ino()),
             _lock: lock,
         })
     }
+
+    /// Whether the database is still where it was: a file that was removed can be written to, and nobody will find it again.
+    pub fn is_in_place(&self) -> bool {
+        fs::metadata(&self.database).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    }
+}
+
+/// Makes the directory and those above it that are missing. Each is on the disk by its name before anything is written into it: a power cut
+/// takes what has a name in a directory that has none. (The names inside are SQLite's to keep: it does so when it makes its log.)
+fn make(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !path.is_dir() => parent,
+        _ => return Ok(()),
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    File::open(parent)?.sync_all()
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::event_row::{self, COLUMNS, micros};
 use super::writer::{Failure, Tx};
-use crate::{Burial, DeadLetter};
+use crate::{Burial, DeadLetter, NewEvent};
 
 /// Which dead letters are meant, by parameters 1 and 2: one, or all of a function, or all.
 fn selected(id: Option<i64>, function: Option<&FunctionName>) -> &'static str {
@@ -35,14 +35,31 @@ pub(super) fn bury(sql: &Connection, queued: i64, burial: &Burial) -> rusqlite::
     Ok(())
 }
 
-/// Dead letters, newest first.
+/// Keeps what is left of an event that is not as it was written. Its checksum is a wrong one: when it is redriven, it comes back.
+pub(super) fn bury_damaged(sql: &Connection, event: &NewEvent, at: DateTime<Utc>) -> rusqlite::Result<()> {
+    let mut statement = sql.prepare_cached(&format!(
+        "INSERT INTO dead_letters ({COLUMNS}, condition, attempts, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'Damaged', 0, ?13)"
+    ))?;
+    event_row::values(
+        event,
+        !event_row::checksum(event),
+        |[a, b, c, d, e, f, g, h, i, j, k, l]| statement.execute([a, b, c, d, e, f, g, h, i, j, k, l, &micros(at)]),
+    )?;
+    Ok(())
+}
+
+/// Dead letters, newest first, without payloads and responses.
 pub(super) fn list(
     sql: &Connection,
     function: Option<&FunctionName>,
     limit: usize,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let columns = format!("SELECT id, condition, attempts, response, at, {COLUMNS} FROM dead_letters");
+    let columns = format!(
+        "SELECT id, condition, attempts, NULL, at, {} FROM dead_letters",
+        COLUMNS.replace("payload, checksum", "x'', NULL")
+    );
     match function {
         Some(function) => sql
             .prepare_cached(&format!("{columns} WHERE function = ?1 ORDER BY id DESC LIMIT ?2"))?
@@ -73,7 +90,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     };
     Ok(DeadLetter {
         id: row.get(0)?,
-        event: event_row::read(row, 5)?,
+        event: match event_row::read(row, 5) {
+            // It is looked at, and not run.
+            Err(error) if event_row::is_damage(&error) => event_row::read_damaged(row, 5)?,
+            event => event?,
+        },
         burial,
     })
 }

@@ -10,8 +10,14 @@ use crate::{RecordedRun, Run, RunFilter, RunStatus};
 
 /// Most bytes of an input, an output and a log that are kept.
 const BODY: usize = 256 * 1024;
-/// Most runs that are kept.
+/// Most runs that are kept, ...
 const KEPT: i64 = 100_000;
+/// ... and fewer once the database has as many bytes: ...
+const BYTES: i64 = 1 << 30;
+/// ... but always as many as this.
+const KEPT_ALWAYS: i64 = 1_000;
+/// How many more runs go with a transaction while the database has more bytes: large ones may follow many small ones.
+const STEP: i64 = 256;
 
 const COLUMNS: &str = "request_id, attempt, binding, trigger, function, version, mode, status, reason, started_at, duration_ms, init_ms, \
                        max_memory_mb, input, output, log";
@@ -43,7 +49,25 @@ pub(super) fn insert<'a>(sql: &Connection, runs: impl IntoIterator<Item = &'a Ru
         ])?;
         added += 1;
     }
-    if added > 0 { prune(sql, KEPT, added * 2) } else { Ok(()) }
+    if added == 0 {
+        return Ok(());
+    }
+    keep(sql, BYTES, added * 2)
+}
+
+/// Prunes by number, or, when the database has more than `most` bytes, by these.
+fn keep(sql: &Connection, most: i64, step: i64) -> rusqlite::Result<()> {
+    if bytes(sql)? > most {
+        prune(sql, KEPT_ALWAYS, step + STEP)
+    } else {
+        prune(sql, KEPT, step)
+    }
+}
+
+/// Bytes of the database that are in use.
+fn bytes(sql: &Connection) -> rusqlite::Result<i64> {
+    let pragma = |name: &str| sql.prepare_cached(name)?.query_row([], |row| row.get::<_, i64>(0));
+    Ok((pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?) * pragma("PRAGMA page_size")?)
 }
 
 /// Deletes the oldest runs beyond `kept`, at most `step`. The numbers of the runs that are there follow each other.
@@ -109,7 +133,7 @@ fn mode_word(mode: InvokeMode) -> &'static str {
     }
 }
 
-/// Lists runs, newest first.
+/// Lists runs, newest first, without input, output and log.
 ///
 /// Request ids are random, and an index of them costs more than all else about a run. So only asynchronous runs, of which one
 /// id may have several, are in it; a synchronous one is looked for in the whole history.
@@ -139,7 +163,8 @@ fn select(filter: &RunFilter, mode: Option<InvokeMode>) -> (String, Vec<Value>) 
         ("function", filter.function.as_ref().map(|name| text(name.as_str()))),
         ("status", filter.status.map(|status| text(status.as_str()))),
     ];
-    let mut query = format!("SELECT id, {COLUMNS} FROM runs WHERE id < ?");
+    let read = COLUMNS.replace("input, output, log", "x'', x'', ''");
+    let mut query = format!("SELECT id, {read} FROM runs WHERE id < ?");
     let mut values = vec![Value::Integer(filter.before.unwrap_or(i64::MAX))];
     for (column, value) in columns {
         let Some(value) = value else { continue };
@@ -209,7 +234,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("db");
         std::fs::write(&database, "").unwrap();
-        let sql = schema::open_writer(&database).unwrap();
+        let (sql, _) = schema::open_writer(&database).unwrap();
         (dir, sql)
     }
 
@@ -272,6 +297,31 @@ mod tests {
                 .unwrap();
             assert_eq!(steps.collect::<Result<Vec<_>, _>>().unwrap(), [expected], "{filter:?}");
         }
+    }
+
+    #[test]
+    fn large_runs_push_out_older_ones_but_not_all() {
+        let (_dir, sql) = history();
+        let large = |i: i64| Run {
+            input: vec![0; 10_000].into(),
+            ..run("f", &i.to_string())
+        };
+        let add = |runs: std::ops::Range<i64>, most| {
+            insert(&sql, &runs.map(large).collect::<Vec<_>>()).unwrap();
+            keep(&sql, most, 0).unwrap();
+            sql.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        assert_eq!(add(0..1_500, 20_000_000), 1_500);
+        assert_eq!(add(1_500..1_600, 10_000_000), 1_600 - STEP);
+        assert_eq!(add(1_600..1_600, 10_000_000), 1_600 - 2 * STEP);
+        assert_eq!(add(1_600..1_600, 10_000_000), KEPT_ALWAYS);
+        assert_eq!(
+            add(1_600..1_600, 20_000_000),
+            KEPT_ALWAYS,
+            "the room of those that went is free again"
+        );
+        assert_eq!(add(1_600..1_700, 20_000_000), KEPT_ALWAYS + 100);
     }
 
     #[test]

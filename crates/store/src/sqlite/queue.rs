@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 
 use chrono::{DateTime, Utc};
 use hikigane_model::{BindingId, FunctionName};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::event_row::{self, COLUMNS, micros};
 use super::leases::Leases;
 use super::writer::{Failure, Tx};
-use super::{dead_letters, history, state};
+use super::{dead_letters, state};
 use crate::{Lease, NamespacedWrite, NewEvent, Run, Settlement, StoreError};
 
 /// Puts an event into the queue, with its state writes.
@@ -24,22 +24,25 @@ pub(super) fn enqueue(tx: &mut Tx<'_>, event: &NewEvent, writes: &[NamespacedWri
 fn insert(sql: &Connection, event: &NewEvent, due: DateTime<Utc>) -> rusqlite::Result<()> {
     let mut statement = sql.prepare_cached(&format!(
         "INSERT INTO queue ({COLUMNS}, due, attempts, throttles, blocked)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0,
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 0,
                  ?9 IS NOT NULL AND EXISTS (SELECT 1 FROM queue WHERE group_name = ?9))"
     ))?;
-    event_row::values(event, |[a, b, c, d, e, f, g, h, i, j, k]| {
-        statement.execute([a, b, c, d, e, f, g, h, i, j, k, &micros(due)])
-    })?;
+    event_row::values(
+        event,
+        event_row::checksum(event),
+        |[a, b, c, d, e, f, g, h, i, j, k, l]| statement.execute([a, b, c, d, e, f, g, h, i, j, k, l, &micros(due)]),
+    )?;
     Ok(())
 }
 
-/// Due events of functions that are not busy, oldest first, leased.
+/// Due events of functions that are not busy, oldest first, leased. One that is not as it was written becomes a dead letter instead.
 pub(super) fn lease(
     tx: &mut Tx<'_>,
     now: DateTime<Utc>,
     max: usize,
     busy: &HashSet<FunctionName>,
 ) -> Result<Vec<Lease>, Failure> {
+    let time = now;
     let now = micros(now);
     // The `max` oldest so far; the youngest of them on top.
     let mut chosen = BinaryHeap::new();
@@ -53,29 +56,52 @@ pub(super) fn lease(
         }
         ControlFlow::Continue(())
     })?;
-    let mut statement = tx.sql.prepare_cached(&format!(
+    let sql = tx.sql;
+    let mut statement = sql.prepare_cached(&format!(
         "SELECT {COLUMNS}, attempts, throttles FROM queue WHERE id = ?1"
     ))?;
-    let mut leases = chosen
-        .into_sorted_vec()
-        .into_iter()
-        .map(|(_, id)| {
-            statement.query_row([id], |row| {
-                let event = event_row::read(row, 0)?;
-                Ok(Lease {
-                    id,
-                    token: 0,
-                    event,
-                    attempts: row.get(event_row::COUNT)?,
-                    throttles: row.get(event_row::COUNT + 1)?,
-                })
+    let mut removed = 0;
+    let mut leases = Vec::with_capacity(chosen.len());
+    for (_, id) in chosen.into_sorted_vec() {
+        let read = statement.query_row([id], |row| {
+            Ok(match read_lease(row, id) {
+                Err(error) if event_row::is_damage(&error) => Err(event_row::read_damaged(row, 0)?),
+                lease => Ok(lease?),
             })
-        })
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        });
+        match read.optional()? {
+            Some(Ok(lease)) => leases.push(lease),
+            Some(Err(damaged)) => {
+                dead_letters::bury_damaged(sql, &damaged, time)?;
+                removed += remove(sql, id)?;
+            }
+            None => return Err(Failure::damage("an index names an event that is not there")),
+        }
+    }
     for lease in &mut leases {
         lease.token = tx.leases.grant(lease.id);
     }
+    tx.queued -= removed;
     Ok(leases)
+}
+
+fn read_lease(row: &Row<'_>, id: i64) -> rusqlite::Result<Lease> {
+    Ok(Lease {
+        id,
+        token: 0,
+        event: event_row::read(row, 0)?,
+        attempts: row.get(event_row::COUNT)?,
+        throttles: row.get(event_row::COUNT + 1)?,
+    })
+}
+
+/// Makes events due `now` that are due only after `beyond`.
+pub(super) fn hasten(sql: &Connection, beyond: DateTime<Utc>, now: DateTime<Utc>) -> rusqlite::Result<()> {
+    sql.execute(
+        "UPDATE queue SET due = ?2 WHERE due > ?1",
+        params![micros(beyond), micros(now)],
+    )?;
+    Ok(())
 }
 
 /// When the next event that [`lease`] would give is due.
@@ -100,13 +126,16 @@ fn for_each_ready(
     mut visit: impl FnMut(i64, i64) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
     let mut next_function =
-        sql.prepare_cached("SELECT min(function) FROM queue WHERE blocked = 0 AND function > ?1")?;
-    let mut events =
-        sql.prepare_cached("SELECT due, id FROM queue WHERE blocked = 0 AND function = ?1 ORDER BY due, id")?;
-    let mut function = String::new();
-    while let Some(next) = next_function.query_row([&function], |row| row.get::<_, Option<String>>(0))? {
+        sql.prepare_cached("SELECT min(function) FROM queue WHERE blocked = 0 AND function > CAST(?1 AS TEXT)")?;
+    let mut events = sql.prepare_cached(
+        "SELECT due, id FROM queue WHERE blocked = 0 AND function = CAST(?1 AS TEXT) ORDER BY due, id",
+    )?;
+    // Bytes: a damaged name need not be text.
+    let mut function = Vec::new();
+    let bytes = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec));
+    while let Some(next) = next_function.query_row([&function], bytes)? {
         function = next;
-        if busy.contains(function.as_str()) {
+        if str::from_utf8(&function).is_ok_and(|function| busy.contains(function)) {
             continue;
         }
         let mut rows = events.query([&function])?;
@@ -151,7 +180,7 @@ pub(super) fn settle(
         }
         Settlement::Release => 0,
     };
-    history::insert(tx.sql, run)?;
+    tx.record(run)?;
     if let Some(event) = follow {
         enqueue(tx, event, &[])?;
     }

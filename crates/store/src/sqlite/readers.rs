@@ -37,6 +37,7 @@ impl Readers {
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| ended())?;
         let idle = self.idle.clone();
         let database = self.database.clone();
+        let path = self.database.clone();
         let read = move || {
             let _turn = turn;
             let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -49,7 +50,7 @@ impl Readers {
             result
         };
         match tokio::task::spawn_blocking(read).await {
-            Ok(result) => result.map_err(|error| StoreError::Failed(error.to_string())),
+            Ok(result) => result.map_err(|error| schema::failed(&path, &error)),
             Err(error) => Err(StoreError::Failed(format!("a read did not finish: {error}"))),
         }
     }

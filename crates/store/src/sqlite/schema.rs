@@ -1,14 +1,17 @@
 //! The schema and its versions, and how connections are set up.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::log_file;
 use crate::StoreError;
 
 /// Step `n` (from 0) leads from schema version `n` to `n + 1`. A released step never changes.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Times are microseconds since 1970, UTC. `blocked`: an earlier event of the same group is still here. The payload comes
 /// last, so that the other columns are read without it.
@@ -62,12 +65,26 @@ const VERSION_2: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// Checksums; null in rows of earlier versions.
+const VERSION_3: &str = "
+    ALTER TABLE queue ADD COLUMN checksum INTEGER;
+    ALTER TABLE dead_letters ADD COLUMN checksum INTEGER;
+";
+
 /// How long a statement waits for another program, say the `sqlite3` shell, that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Opens the writer's connection, and brings the schema up to date.
-pub(super) fn open_writer(database: &Path) -> Result<Connection, StoreError> {
-    let failed = |error: rusqlite::Error| StoreError::Failed(format!("{}: {error}", database.display()));
+/// What is looked at before it is used: what says what to do.
+const CHECKED: [&str; 4] = ["queue", "dead_letters", "state", "catalog"];
+/// The history, which is large, and is looked at only when the last end was not a good one.
+const HISTORY: &str = "runs";
+
+/// Opens the writer's connection, brings the schema up to date, and mends what can be mended; the second result says what it was.
+pub(super) fn open_writer(database: &Path) -> Result<(Connection, Vec<String>), StoreError> {
+    let failed = |error| failed(database, &error);
+    let log = beside(database, "-wal");
+    let unclean = fs::metadata(&log).is_ok_and(|found| found.len() > 0);
+    let mut warnings = Vec::from_iter(look_at_log(&log, &beside(database, "-wal.damaged"))?);
     let mut connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     let found = version(&connection).map_err(failed)?;
@@ -85,7 +102,70 @@ pub(super) fn open_writer(database: &Path) -> Result<Connection, StoreError> {
     };
     set_up(&connection).map_err(failed)?;
     migrate(&mut connection, found, steps).map_err(failed)?;
-    Ok(connection)
+    for table in CHECKED.into_iter().chain(unclean.then_some(HISTORY)) {
+        let found = check(&connection, table).map_err(failed)?;
+        if found == WHOLE {
+            continue;
+        }
+        // An index can be made anew.
+        connection
+            .execute_batch(&format!("REINDEX {table}"))
+            .and_then(|()| check(&connection, table))
+            .map_err(failed)
+            .and_then(|again| (again == WHOLE).then_some(()).ok_or_else(|| damaged(database, again)))?;
+        warnings.push(format!(
+            "{} was damaged ({found}); nothing is lost, an index was made anew",
+            database.display()
+        ));
+    }
+    // A log that begins anew has no leftovers, so that the next look at it is not misled. On a full disk it stays as it is.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok((connection, warnings))
+}
+
+/// Keeps a copy of a log that is damaged, and says how much of it is lost: SQLite takes what comes before the damage.
+fn look_at_log(log: &Path, copy: &Path) -> Result<Option<String>, StoreError> {
+    let failed = |error: io::Error| StoreError::Failed(format!("{}: {error}", log.display()));
+    let lost = log_file::unreadable(log).map_err(failed)?;
+    if lost == 0 {
+        return Ok(None);
+    }
+    fs::copy(log, copy).map_err(failed)?;
+    Ok(Some(format!(
+        "{} is damaged: at least {lost} of the last changes cannot be read, and events accepted in them are lost; {} is a copy of it",
+        log.display(),
+        copy.display()
+    )))
+}
+
+/// The file beside the database whose name ends so.
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// What [`check`] says of a table that is whole.
+const WHOLE: &str = "ok";
+
+/// The first thing that is wrong with a table or its indexes.
+fn check(connection: &Connection, table: &str) -> rusqlite::Result<String> {
+    connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))
+}
+
+fn damaged(database: &Path, found: String) -> StoreError {
+    StoreError::Damaged {
+        path: database.display().to_string(),
+        found,
+    }
+}
+
+/// SQLite's error as the store's.
+pub(super) fn failed(database: &Path, error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(database, error.to_string()),
+        _ => StoreError::Failed(format!("{}: {error}", database.display())),
+    }
 }
 
 /// Opens a connection that can only read.
@@ -93,6 +173,8 @@ pub(super) fn open_reader(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "query_only", true)?;
+    // The writer alone decides whether the log is copied at the end.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 

@@ -1,22 +1,27 @@
 //! The one thread that writes. It commits in groups: every caller waits for one fsync, and one fsync serves many callers.
 
 use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, ffi};
-use tokio::sync::oneshot;
+use tokio::sync::{SetOnce, oneshot};
 
 use super::data_dir::DataDir;
 use super::history;
 use super::inbox::{Group, Inbox};
 use super::leases::Leases;
+use super::room::Room;
 use crate::{Lease, Run, StoreError};
 
-/// Pages of 4 KiB in the write-ahead log after which it is copied into the database. Between two commits, so that no caller
+/// Pages in the write-ahead log after which it is copied into the database. Between two commits, so that no caller
 /// waits for it; and soon, so that the log does not take the last room on a small disk.
 const PAGES_PER_CHECKPOINT: i32 = 512;
+/// Bytes of a page in the database, and in the log.
+const PAGE: u64 = 4096;
+const FRAME: u64 = PAGE + 24;
 
 thread_local! {
     /// Pages in the log after the last commit of this thread, which has one connection that writes. SQLite tells them to a
@@ -29,9 +34,9 @@ thread_local! {
 pub(super) enum Failure {
     /// No space left.
     Full,
-    /// The disk failed. Nobody can say what is on it: after a failed fsync the kernel may have dropped the data and would
-    /// report the next one as good. So nothing is tried again.
-    Io(String),
+    /// The disk failed, or what is on it is not what was written; in a sentence. Nobody can say what is on it: after a failed fsync the kernel
+    /// may have dropped the data and would report the next one as good. So nothing is tried again.
+    Broken(String),
     /// This job alone is refused.
     Refused(StoreError),
 }
@@ -42,13 +47,27 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl Failure {
+    /// The database contradicts itself.
+    pub fn damage(found: impl std::fmt::Display) -> Self {
+        Self::Broken(format!(
+            "the database is damaged ({found}) and nothing more is written: check the disk, then restart hikigane, which tries to mend it"
+        ))
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error() {
             Some(cause) if cause.code == ErrorCode::DiskFull => Self::Full,
             // The index of the write-ahead log could not grow: a full disk, and no data is in doubt.
             Some(cause) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
-            Some(cause) if cause.code == ErrorCode::SystemIoFailure => Self::Io(error.to_string()),
+            Some(cause) if cause.code == ErrorCode::SystemIoFailure => Self::Broken(format!(
+                "the disk failed ({error}) and nothing more is written: check the disk, then restart hikigane; everything acknowledged before is kept"
+            )),
+            Some(cause) if matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::damage(error)
+            }
             _ => Self::Refused(StoreError::Failed(error.to_string())),
         }
     }
@@ -61,6 +80,23 @@ pub(super) struct Tx<'a> {
     pub leases: &'a mut Leases,
     /// Events added to the queue minus events taken out; to be changed last, too.
     pub queued: i64,
+    /// What the disk has left.
+    pub room: Room,
+    /// Runs that were not recorded.
+    pub dropped: u64,
+}
+
+impl Tx<'_> {
+    /// Puts runs into the history, which gives way when room is short.
+    pub fn record<'r>(&mut self, runs: impl IntoIterator<Item = &'r Run>) -> rusqlite::Result<()> {
+        let (room, dropped) = (&mut self.room, &mut self.dropped);
+        let fits = |run: &&Run| {
+            let fits = room.take_for_run(history::weight(run));
+            *dropped += u64::from(!fits);
+            fits
+        };
+        history::insert(self.sql, runs.into_iter().filter(fits))
+    }
 }
 
 /// Something to do in a transaction, with a caller who waits for it.
@@ -158,7 +194,7 @@ pub(super) struct Status {
     /// Transactions that are on disk.
     pub commits: AtomicU64,
     /// Why nothing is written any more.
-    pub broken: OnceLock<String>,
+    pub broken: SetOnce<String>,
 }
 
 /// The thread's state.
@@ -169,9 +205,11 @@ pub(super) struct Writer {
     status: Arc<Status>,
     /// Pages in the log that call for the next checkpoint.
     checkpoint_at: i32,
+    /// Something found no room on the disk: what the log holds is to make some.
+    is_short: bool,
     // In this order: the lock is given up after the connection is closed, and then the end is made known; also when the
     // thread panics, or never starts.
-    _directory: DataDir,
+    directory: DataDir,
     _end: EndOnDrop,
 }
 
@@ -190,7 +228,8 @@ impl Writer {
             inbox,
             status,
             checkpoint_at: PAGES_PER_CHECKPOINT,
-            _directory: directory,
+            is_short: false,
+            directory,
             _end,
         }
     }
@@ -203,7 +242,8 @@ impl Writer {
         }));
         while let Some(group) = self.inbox.take() {
             self.write(group);
-            if LOG_PAGES.get() >= self.checkpoint_at {
+            let pages = LOG_PAGES.get();
+            if pages >= self.checkpoint_at || self.is_short && pages > 0 {
                 self.checkpoint("PASSIVE");
             }
         }
@@ -246,7 +286,7 @@ impl Writer {
     fn answer(&mut self, jobs: impl IntoIterator<Item = Box<dyn Job>>, outcome: Result<(), Failure>) {
         let outcome = outcome.map_err(|failure| match failure {
             Failure::Full => StoreError::Full,
-            Failure::Io(text) => StoreError::Failed(text),
+            Failure::Broken(text) => StoreError::Failed(text),
             Failure::Refused(error) => error,
         });
         for job in jobs {
@@ -257,14 +297,15 @@ impl Writer {
     /// Does all of it in one transaction, or nothing. A job that is refused has no effect and does not hinder the others.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(), Failure> {
         if let Some(cause) = self.status.broken.get() {
-            return Err(Failure::Io(cause.clone()));
+            return Err(Failure::Broken(cause.clone()));
         }
         let before = self.connection.total_changes();
         let done = self.attempt(jobs, runs);
         match &done {
-            Ok(queued) => {
+            Ok((queued, dropped)) => {
                 self.leases.commit();
                 self.status.depth.fetch_add(*queued, Ordering::Relaxed);
+                self.status.dropped.fetch_add(*dropped, Ordering::Relaxed);
                 if self.connection.total_changes() != before {
                     self.status.commits.fetch_add(1, Ordering::Relaxed);
                 }
@@ -275,22 +316,26 @@ impl Writer {
                     // A rollback that fails leaves the transaction open; the next `BEGIN` then says so.
                     let _ = self.connection.execute_batch("ROLLBACK");
                 }
-                if let Failure::Io(text) = failure {
-                    return Err(Failure::Io(self.break_down(text)));
+                if let Failure::Broken(text) = failure {
+                    self.break_down(text);
                 }
             }
         }
         done.map(drop)
     }
 
-    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<i64, Failure> {
+    /// Returns by how much the queue grew, and how many runs were dropped.
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(i64, u64), Failure> {
         let sql = &self.connection;
         let execute = |statement: &str| sql.prepare_cached(statement)?.execute([]).map_err(Failure::from);
         execute("BEGIN IMMEDIATE")?;
+        let room = self.room()?;
         let mut tx = Tx {
             sql,
             leases: &mut self.leases,
             queued: 0,
+            room,
+            dropped: 0,
         };
         for job in jobs {
             execute("SAVEPOINT job")?;
@@ -302,9 +347,31 @@ impl Writer {
             }
             execute("RELEASE job")?;
         }
-        history::insert(sql, runs)?;
+        tx.record(runs)?;
+        self.is_short = tx.room.is_short;
         execute("COMMIT")?;
-        Ok(tx.queued)
+        if !self.directory.is_in_place() {
+            return Err(Failure::Broken(format!(
+                "the database {} was removed or replaced and nothing more is written: restart hikigane",
+                self.directory.database.display()
+            )));
+        }
+        Ok((tx.queued, tx.dropped))
+    }
+
+    /// What the disk has left, and the files: in the log behind its last page, and in the database on its free pages. The pages at its end that are
+    /// only in the log yet will need room.
+    fn room(&self) -> rusqlite::Result<Room> {
+        let pragma = |name: &str| {
+            let pages: i64 = self.connection.prepare_cached(name)?.query_row([], |row| row.get(0))?;
+            Ok::<_, rusqlite::Error>(pages.unsigned_abs() * PAGE)
+        };
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        let in_use = u64::try_from(LOG_PAGES.get()).unwrap_or(0) * FRAME;
+        let DataDir { database, log, .. } = &self.directory;
+        let to_come = pragma("PRAGMA page_count")?.saturating_sub(length(database));
+        let (in_log, in_database) = (length(log).saturating_sub(in_use), pragma("PRAGMA freelist_count")?);
+        Ok(Room::at(database, to_come, in_log, in_database))
     }
 
     /// Copies the log into the database; the next commit then begins it anew. While a reader still needs the log, that is
@@ -317,23 +384,21 @@ impl Writer {
                 Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
             });
         self.checkpoint_at = match done {
-            Ok((in_log, copied)) if in_log == copied => PAGES_PER_CHECKPOINT,
+            Ok((in_log, copied)) if in_log == copied => {
+                LOG_PAGES.set(0);
+                PAGES_PER_CHECKPOINT
+            }
             Ok(_) => LOG_PAGES.get() + PAGES_PER_CHECKPOINT,
             Err(_) => 0,
         };
-        if let Err(Failure::Io(text)) = done.map_err(Failure::from) {
+        if let Err(Failure::Broken(text)) = done.map_err(Failure::from) {
             self.break_down(&text);
         }
     }
 
-    fn break_down(&self, text: &str) -> String {
-        let cause = || {
-            format!(
-                "the disk failed ({text}) and nothing more is written: check the disk, then restart hikigane; \
-                 everything acknowledged before is kept"
-            )
-        };
-        self.status.broken.get_or_init(cause).clone()
+    fn break_down(&self, cause: &str) {
+        // The first cause is the one to tell; it brings about others.
+        let _ = self.status.broken.set(cause.to_owned());
     }
 }
 

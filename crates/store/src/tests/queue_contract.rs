@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use hikigane_model::{BindingId, Qualifier};
 
 use super::*;
-use crate::{EventQueue, Lease, RunFilter, Settlement, SqliteStore, StoreError};
+use crate::{DeadLetter, EventQueue, Lease, RunFilter, Settlement, SqliteStore, StoreError};
 
 contracts! {
     every_field_comes_back
@@ -19,6 +19,7 @@ contracts! {
     one_group_runs_in_order_one_at_a_time
     a_group_waits_for_the_retry_of_its_earliest
     next_due_is_when_a_lease_would_give_something
+    what_is_due_too_late_is_due_now
     pending_counts_one_binding_until_it_is_done
     buried_events_are_listed_newest_first
     redriven_events_are_fresh
@@ -64,11 +65,20 @@ async fn every_field_comes_back(queue: &dyn EventQueue) {
         .await
         .unwrap();
     let letters = queue.dead_letters(None, 10).await.unwrap();
-    assert_eq!((&letters[0].event, &letters[0].burial), (&full, &burial()));
-    assert_eq!(
-        queue.dead_letter(letters[0].id).await.unwrap().as_ref(),
-        Some(&letters[0])
-    );
+    let letter = queue.dead_letter(letters[0].id).await.unwrap().unwrap();
+    assert_eq!((&letter.event, &letter.burial), (&full, &burial()));
+    let brief = DeadLetter {
+        event: NewEvent {
+            payload: Bytes::new(),
+            ..full
+        },
+        burial: Burial {
+            response: None,
+            ..burial()
+        },
+        ..letter
+    };
+    assert_eq!(letters, [brief]);
     assert_eq!(queue.dead_letter(letters[0].id + 1).await.unwrap(), None);
 }
 
@@ -305,6 +315,25 @@ async fn next_due_is_when_a_lease_would_give_something(queue: &dyn EventQueue) {
     assert_eq!(queue.next_due(&[function("a"), function("b")]).await.unwrap(), None);
     assert_eq!(ids(&lease_all(queue, 9).await), ["a", "b1"]);
     assert_eq!(queue.next_due(&[]).await.unwrap(), None);
+}
+
+async fn what_is_due_too_late_is_due_now(queue: &dyn EventQueue) {
+    for (id, seconds) in [("now", 5), ("soon", 300), ("late", 301), ("later", 9_000)] {
+        let accepted_at = at(seconds);
+        queue
+            .enqueue(
+                NewEvent {
+                    accepted_at,
+                    ..event("f", id)
+                },
+                vec![],
+            )
+            .await
+            .unwrap();
+    }
+    queue.hasten(at(300), at(10)).await.unwrap();
+    assert_eq!(ids(&lease_all(queue, 10).await), ["now", "late", "later"]);
+    assert_eq!(ids(&lease_all(queue, 300).await), ["soon"]);
 }
 
 async fn pending_counts_one_binding_until_it_is_done(queue: &dyn EventQueue) {

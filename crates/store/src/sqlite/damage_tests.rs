@@ -1,0 +1,260 @@
+//! Files that are not what was written: bits that turned, pages that went, files of earlier releases.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::tests::{at, burial, event, run, set};
+
+const PAGE: usize = 4096;
+const FRAME: usize = PAGE + 24;
+
+/// A store with five events and a run, that was closed well or left as a crash leaves it.
+async fn with_events(closed: bool) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    for id in ["1", "2", "3", "4", "5"] {
+        let state = vec![set("s3", id, "seen")];
+        store.enqueue(event("needle", id), state).await.unwrap();
+    }
+    store.write(vec![], Some(run("needle", "run"))).await.unwrap();
+    if closed {
+        store.close().await;
+        return dir;
+    }
+    let left = tempfile::tempdir().unwrap();
+    for name in ["hikigane.db", "hikigane.db-wal"] {
+        fs::copy(dir.path().join(name), left.path().join(name)).unwrap();
+    }
+    left
+}
+
+fn database(dir: &TempDir) -> PathBuf {
+    dir.path().join("hikigane.db")
+}
+
+fn change(path: PathBuf, how: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(&path).unwrap();
+    how(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Where the first page of a table or an index is.
+fn page(dir: &TempDir, name: &str) -> usize {
+    let sql = Connection::open(database(dir)).unwrap();
+    let page: i64 = sql
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    (page as usize - 1) * PAGE
+}
+
+fn find(bytes: &[u8], text: &[u8]) -> usize {
+    bytes.windows(text.len()).position(|window| window == text).unwrap()
+}
+
+async fn leased(store: &SqliteStore) -> Vec<String> {
+    let leases = store.lease(at(100), 100, &[]).await.unwrap();
+    leases.iter().map(|lease| lease.event.request_id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run() {
+    // What a row says may be another text, no text at all, or no name.
+    for (column, value) in [
+        ("payload", "x'7b7e'"),
+        ("function", "'noodle'"),
+        ("function", "CAST(x'6eff' AS TEXT)"),
+        ("version", "'no version'"),
+        ("client_context", "'{}'"),
+        ("trace", "CAST(x'ff' AS TEXT)"),
+        ("accepted_at", "9223372036854775807"),
+    ] {
+        let dir = with_events(true).await;
+        Connection::open(database(&dir))
+            .unwrap()
+            .execute(
+                &format!("UPDATE queue SET {column} = {value} WHERE request_id = '3'"),
+                [],
+            )
+            .unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        assert_eq!(leased(&store).await, ["1", "2", "4", "5"], "{column}");
+        assert_eq!(store.depth().await.unwrap(), 4);
+        for _ in 0..2 {
+            let letters = store.dead_letters(None, 10).await.unwrap();
+            let [letter] = letters.as_slice() else {
+                panic!("{letters:?}")
+            };
+            assert_eq!(
+                (letter.event.request_id.as_str(), letter.burial.condition.as_str()),
+                ("3", "Damaged"),
+                "{column}"
+            );
+            // Whoever asks for it again gets it back.
+            assert_eq!(store.redrive(None, None, at(50)).await.unwrap(), 1);
+            assert_eq!(leased(&store).await, [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_dead_letter_does_not_hide_the_others() {
+    let dir = with_events(true).await;
+    let store = SqliteStore::open(dir.path()).unwrap();
+    for lease in store.lease(at(1), 2, &[]).await.unwrap() {
+        store
+            .settle(&lease, Settlement::Bury(burial()), None, None)
+            .await
+            .unwrap();
+    }
+    store.close().await;
+    Connection::open(database(&dir))
+        .unwrap()
+        .execute(
+            "UPDATE dead_letters SET function = 'no name!', payload = x'00' WHERE id = 1",
+            [],
+        )
+        .unwrap();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let letters = store.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    let damaged = store.dead_letter(letters[1].id).await.unwrap().unwrap();
+    assert_eq!(damaged.event.payload.as_ref(), [0]);
+    assert_eq!(store.redrive(None, None, at(50)).await.unwrap(), 2);
+    assert_eq!(leased(&store).await, ["3", "4", "5", "2"]);
+}
+
+#[tokio::test]
+async fn a_damaged_index_is_made_anew_and_a_damaged_table_refused() {
+    let dir = with_events(true).await;
+    let index = page(&dir, "queue_ready");
+    // The event is where it was, and would never have been found.
+    change(database(&dir), |bytes| {
+        let at = index + find(&bytes[index..index + PAGE], b"needle");
+        bytes[at + 5] ^= 2;
+    });
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let [warning] = store.warnings() else {
+        panic!("{:?}", store.warnings())
+    };
+    assert!(warning.contains("nothing is lost"), "{warning}");
+    assert_eq!(leased(&store).await, ["1", "2", "3", "4", "5"]);
+    store.close().await;
+    assert!(SqliteStore::open(dir.path()).unwrap().warnings().is_empty());
+
+    for table in ["queue", "state"] {
+        let dir = with_events(true).await;
+        let root = page(&dir, table);
+        change(database(&dir), |bytes| bytes[root + 1..root + 200].fill(0xaa));
+        let refused = SqliteStore::open(dir.path()).err().unwrap();
+        assert!(matches!(refused, StoreError::Damaged { .. }), "{table}: {refused}");
+        assert!(refused.to_string().contains(".recover"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn damage_that_is_found_later_ends_the_writing_and_names_the_way_out_at_the_next_start() {
+    let dir = with_events(true).await;
+    let root = page(&dir, "runs");
+    change(database(&dir), |bytes| bytes[root + 1..root + 200].fill(0xaa));
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let cannot_read = store.run(1).await.unwrap_err();
+    assert!(matches!(cannot_read, StoreError::Damaged { .. }), "{cannot_read}");
+    let refused = store.write(vec![], Some(run("f", "2"))).await.unwrap_err().to_string();
+    assert!(refused.starts_with("the database is damaged"), "{refused}");
+    assert_eq!(store.failed().await, refused);
+    // What was written before the end is in the log.
+    drop(store);
+    let log = dir.path().join("hikigane.db-wal");
+    assert!(fs::metadata(log).unwrap().len() > 0);
+    let refused = SqliteStore::open(dir.path()).err().unwrap();
+    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+}
+
+/// Opens what a crash leaves, with another log. Returns the warning, and how many events there are.
+async fn open_changed(how: impl FnOnce(&mut Vec<u8>)) -> (Option<String>, usize) {
+    let dir = with_events(false).await;
+    change(dir.path().join("hikigane.db-wal"), how);
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let warning = store.warnings().first().cloned();
+    assert_eq!(warning.is_some(), dir.path().join("hikigane.db-wal.damaged").exists());
+    (warning, leased(&store).await.len())
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_is_as_it_should_be_and_one_that_was_changed_is_told() {
+    assert_eq!(open_changed(|_| {}).await, (None, 5));
+    // A power cut: the end is missing, or its sectors came in another order. What is missing had not been acknowledged.
+    let (warning, _) = open_changed(|log| log.truncate(log.len() - 1_000)).await;
+    assert_eq!(warning, None);
+    let (warning, _) = open_changed(|log| {
+        let last = log.len() - FRAME;
+        log[last + 24..last + 600].fill(0);
+    })
+    .await;
+    assert_eq!(warning, None);
+    let (warning, found) = open_changed(|log| log.truncate(0)).await;
+    assert_eq!((warning, found), (None, 0));
+    // A bit: in a page, in a frame's salt, in the header.
+    for at in [32 + 24 + 700, 32 + 10, 32 + 6 * FRAME + 9, 4, 16] {
+        let (warning, found) = open_changed(|log| log[at] ^= 1).await;
+        let warning = warning.unwrap_or_else(|| panic!("{at}: {found} were found"));
+        assert!(warning.contains("is a copy of it") && found < 5, "{at}: {warning}");
+    }
+}
+
+#[tokio::test]
+async fn every_earlier_schema_is_brought_up_to_date_with_what_it_holds() {
+    for version in 1..=schema::MIGRATIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let sql = Connection::open(database(&dir)).unwrap();
+        for step in &schema::MIGRATIONS[..version] {
+            sql.execute_batch(step).unwrap();
+        }
+        sql.pragma_update(None, "user_version", version as i64).unwrap();
+        for table in ["queue (due, blocked, throttles, ", "dead_letters (condition, at, "] {
+            let first = if table.starts_with("queue") {
+                "0, 0, 0"
+            } else {
+                "'RetriesExhausted', 0"
+            };
+            sql.execute_batch(&format!(
+                "INSERT INTO {table} attempts, request_id, binding, trigger, function, version, invoked_arn, accepted_at, payload)
+                 VALUES ({first}, 1, 'old', 'f/b', 's3', 'f', '$LATEST', 'arn', 0, x'7b7d')"
+            ))
+            .unwrap();
+        }
+        sql.execute_batch(
+            "INSERT INTO state VALUES ('s3', 'k', x'76');
+             INSERT INTO runs (request_id, attempt, trigger, function, version, mode, status, started_at, duration_ms, max_memory_mb,
+                               input, output, log)
+             VALUES ('old', 1, 's3', 'f', '$LATEST', 'async', 'failed', 0, 1.5, 30, x'7b7d', x'', 'line')",
+        )
+        .unwrap();
+        drop(sql);
+
+        let store = SqliteStore::open(dir.path()).unwrap();
+        assert!(store.warnings().is_empty());
+        assert_eq!(store.get("s3", "k").await.unwrap(), Some(b"v".to_vec()));
+        assert_eq!(store.run(1).await.unwrap().unwrap().run.log, "line");
+        assert_eq!(store.redrive(None, None, at(0)).await.unwrap(), 1);
+        assert_eq!(leased(&store).await, ["old", "old"], "version {version}");
+        store.commit(vec![]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_while_it_was_open_takes_no_more() {
+    let dir = with_events(true).await;
+    let store = SqliteStore::open(dir.path()).unwrap();
+    fs::remove_dir_all(dir.path()).unwrap();
+    let refused = store.enqueue(event("f", "6"), vec![]).await.unwrap_err().to_string();
+    assert!(refused.contains("was removed"), "{refused}");
+    assert_eq!(store.failed().await, refused);
+}
