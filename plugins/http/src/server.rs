@@ -14,7 +14,7 @@ use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, PluginSt
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -68,6 +68,8 @@ fn connections() -> usize {
 const MAX_HEAD: usize = 10_240;
 /// What is read ahead of a connection at most. Also bounds a head that is not complete.
 const READ_BUFFER: usize = 64 * 1024;
+/// Connections that may wait to be accepted; the system's own bound counts, too. A burst that finds no place tries again after a second.
+const BACKLOG: u32 = 4096;
 /// How long accepting pauses when the system has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,9 +106,7 @@ impl Source for HttpSource {
     }
 
     async fn open(&mut self, _clock: &Clock, _state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .map_err(|error| cannot_listen(self.listen, &error))?;
+        let listener = listen(self.listen).map_err(|error| cannot_listen(self.listen, &error))?;
         let address = listener
             .local_addr()
             .map_err(|error| cannot_listen(self.listen, &error))?;
@@ -143,6 +143,17 @@ impl Source for HttpSource {
         serve(listener, Arc::new(server), self.bounds).await;
         Ok(())
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A server that was stopped a moment ago has connections that keep its address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn announce(target: &Target, address: SocketAddr) -> Announcement {
