@@ -1,6 +1,6 @@
 //! `hikigane up`.
 
-use std::io::Write;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +10,9 @@ use hikigane_trigger::{Clock, TriggerPlugin};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Failure;
 use crate::arguments::Up;
-use crate::check;
 use crate::server::{Server, Settings};
+use crate::{Failure, check, output};
 
 /// Runs a manifest until Ctrl-C or SIGTERM; a second one ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
@@ -43,12 +42,14 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
             test_mode: arguments.test_mode,
         };
         let server = Server::open(loaded, settings, &data).await?;
-        announce(&server, &summary, &data, arguments.json)?;
+        // Whether anybody reads it or not, the server runs.
+        let _ = output::print(&announcement(&server, &summary, &data, arguments.json)?);
         let json = arguments.json;
         let stop = async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             if !json {
-                println!("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
+                let _ =
+                    output::line("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
             }
             tokio::spawn(async move {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
@@ -96,8 +97,8 @@ impl Summary {
     }
 }
 
-fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn announcement(server: &Server, summary: &Summary, data: &Path, json: bool) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
     let endpoint = format!("http://{}", server.address);
     if json {
         let sources: Vec<_> = server
@@ -110,7 +111,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
             "{}",
             json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data, "inspector": server.debuggers()})
         )?;
-        return Ok(out.flush()?);
+        return Ok(out);
     }
     writeln!(
         out,
@@ -170,7 +171,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
     writeln!(out, "  hikigane runs{here}")?;
     writeln!(out, "  hikigane logs --follow{here}")?;
     writeln!(out, "\nCtrl-C stops.")?;
-    Ok(out.flush()?)
+    Ok(out)
 }
 
 /// Threads of the server: half of the processors; the others are for the functions. Fewer threads wake each other less often, which costs more
