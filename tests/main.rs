@@ -38,6 +38,7 @@ mod management;
 mod mappings;
 mod network;
 mod npm;
+mod output;
 mod packages;
 mod permissions;
 mod provisioned;

@@ -96,7 +96,13 @@ struct RunQuery {
 async fn runs(State(endpoint): State<Endpoint>, Query(query): Query<RunQuery>) -> Result<Json<Value>, ApiError> {
     let status = query
         .status
-        .map(|word| RunStatus::from_word(&word).ok_or_else(|| bad(format!("\"{word}\" is no status of a run"))))
+        .map(|word| {
+            RunStatus::from_word(&word).ok_or_else(|| {
+                bad(format!(
+                    "\"{word}\" is no status of a run: use succeeded, failed, timed-out, crashed, throttled or skipped"
+                ))
+            })
+        })
         .transpose()?;
     let filter = RunFilter {
         function: function(query.function)?,

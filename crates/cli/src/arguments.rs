@@ -47,7 +47,7 @@ pub struct Up {
     #[arg(default_value = "hikigane.yaml")]
     pub file: PathBuf,
     /// Where the Lambda API and the other commands find the server; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000", value_parser = address)]
     pub endpoint: SocketAddr,
     /// Where events and history are kept [default: .hikigane beside the manifest]
     #[arg(long, value_name = "DIR")]
@@ -56,7 +56,7 @@ pub struct Up {
     #[arg(long)]
     pub json: bool,
     /// Let Chrome's DevTools or VS Code debug the functions: listen for them on this loopback address
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9229")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9229", value_parser = address)]
     pub inspect: Option<SocketAddr>,
     /// For test suites: a clock that stands still until POST /_hikigane/clock {"to": TIME} moves it;
     /// POST /_hikigane/reset forgets all but the manifest
@@ -65,6 +65,14 @@ pub struct Up {
     /// With --test-mode: the time at which the clock stands [default: now]
     #[arg(long, value_name = "TIME", requires = "test_mode")]
     pub clock: Option<DateTime<Utc>>,
+}
+
+/// Where to listen. `localhost` is this machine, whatever a name server says.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let number = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    number.as_deref().unwrap_or(text).parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:9000 or [::1]:9000; port 0 picks a free one".to_owned()
+    })
 }
 
 #[derive(Debug, Args)]
@@ -135,7 +143,7 @@ pub struct Invoke {
     /// The function
     pub name: String,
     /// The event: a file, - for standard input, or JSON text [default: {}]
-    #[arg(long, short, value_name = "FILE|-|JSON")]
+    #[arg(long, short, value_name = "FILE|-|JSON", allow_negative_numbers = true)]
     pub event: Option<String>,
     /// Queue the event and do not wait for the result
     #[arg(long = "async")]
@@ -200,8 +208,8 @@ pub struct RunsList {
     #[arg(long)]
     pub status: Option<String>,
     /// At most this many
-    #[arg(long, short = 'n', default_value_t = 20)]
-    pub limit: usize,
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -220,8 +228,8 @@ pub enum DlqCommand {
         #[arg(long)]
         function: Option<String>,
         /// At most this many
-        #[arg(long, short = 'n', default_value_t = 20)]
-        limit: usize,
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
     },
     /// Show one dead letter with its event and last answer
     Show {
@@ -246,4 +254,29 @@ pub struct Which {
     /// All of them
     #[arg(long)]
     pub all: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, expected) in [
+            ("127.0.0.1:9000", Some("127.0.0.1:9000")),
+            ("localhost:0", Some("127.0.0.1:0")),
+            ("[::1]:9000", Some("[::1]:9000")),
+            ("localhost", None),
+            ("127.0.0.1", None),
+            ("127.0.0.1:80000", None),
+            ("::1:9000", None),
+            ("example.com:80", None),
+        ] {
+            assert_eq!(
+                address(text).ok(),
+                expected.and_then(|address| address.parse().ok()),
+                "{text}"
+            );
+        }
+    }
 }

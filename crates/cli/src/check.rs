@@ -1,17 +1,17 @@
 //! `hikigane check` and `hikigane schema`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use hikigane_executor::{EnvironmentSpec, Executor, Initialization, LogSink, StartError};
 use hikigane_manifest::{Diagnostic, Loaded, Report, Severity};
 use hikigane_model::{FunctionConfig, Outcome, Qualifier, SandboxMode};
 use hikigane_store::{Objects, Pin};
 use hikigane_trigger::TriggerPlugin;
 
-use crate::Failure;
 use crate::arguments::Check;
-use crate::server;
+use crate::{Failure, output, server};
 
 /// Loads a manifest; prints its errors, all of them, to standard error.
 pub fn load(file: &std::path::Path, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<Loaded, Failure> {
@@ -24,7 +24,9 @@ pub fn load(file: &std::path::Path, plugins: &[Arc<dyn TriggerPlugin>]) -> Resul
 /// Prints diagnostics to standard error.
 pub fn print(report: &Report) {
     if !report.0.is_empty() {
-        eprintln!("{}", report.render(std::io::stderr().is_terminal()).trim_end());
+        // Control characters of the file are replaced where it is drawn; those left are the colours.
+        let drawn = report.render(std::io::stderr().is_terminal());
+        let _ = writeln!(std::io::stderr(), "{}", drawn.trim_end());
     }
 }
 
@@ -33,7 +35,7 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
     let mut loaded = match hikigane_manifest::load(&arguments.file, plugins, &|name| std::env::var(name).ok()) {
         Ok(loaded) => loaded,
         Err(report) if arguments.json => {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            output::line(serde_json::to_string_pretty(&report)?)?;
             return Err(Failure::Manifest);
         }
         Err(report) => {
@@ -41,10 +43,11 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
             return Err(Failure::Manifest);
         }
     };
+    loaded.warnings.0.append(&mut loaded.missing.0);
     loaded.warnings.0.extend(functions(&loaded)?);
     let refused = loaded.warnings.counts().0 > 0;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&loaded.warnings)?);
+        output::line(serde_json::to_string_pretty(&loaded.warnings)?)?;
     } else {
         print(&loaded.warnings);
     }
@@ -54,12 +57,10 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
     if !arguments.json {
         let manifest = &loaded.manifest;
         let (functions, bindings) = (manifest.functions.len(), manifest.bindings.len());
-        println!(
-            "{}: {} functions, {} events: valid",
-            arguments.file.display(),
-            functions,
-            bindings
-        );
+        output::line(format_args!(
+            "{}: {functions} functions, {bindings} events: valid",
+            arguments.file.display()
+        ))?;
     }
     Ok(())
 }
@@ -131,9 +132,15 @@ fn explain(outcome: &Outcome) -> String {
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {
-    fn make() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("hikigane-check-{}", hikigane_model::RequestId::random()));
-        std::fs::create_dir(&path)?;
+    fn make() -> anyhow::Result<Self> {
+        let parent = std::env::temp_dir();
+        let path = parent.join(format!("hikigane-check-{}", hikigane_model::RequestId::random()));
+        std::fs::create_dir(&path).with_context(|| {
+            format!(
+                "functions cannot be tried: {} cannot be written (TMPDIR names another)",
+                parent.display()
+            )
+        })?;
         Ok(Self(path))
     }
 }
@@ -146,6 +153,5 @@ impl Drop for Scratch {
 
 /// Prints the schema.
 pub fn schema(plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(&hikigane_manifest::schema(plugins))?);
-    Ok(())
+    output::line(serde_json::to_string_pretty(&hikigane_manifest::schema(plugins))?)
 }

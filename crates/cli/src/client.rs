@@ -1,6 +1,7 @@
 //! Asking a running server: `hikigane invoke`, and the calls that the other commands share.
 
-use std::io::{Read, Write};
+use std::io::Read;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
@@ -9,8 +10,8 @@ use hikigane_api::{paths, sigv4};
 use hikigane_model::{AccessKey, REGION, TargetId};
 use serde_json::Value;
 
-use crate::Failure;
 use crate::arguments::{Client, Invoke};
+use crate::{Failure, output};
 
 /// A server that may be running.
 pub struct Server {
@@ -20,16 +21,21 @@ pub struct Server {
     key: Option<AccessKey>,
 }
 
+/// Functions that are named when none of them is near.
+const LISTED: usize = 20;
+
 type Response = ureq::http::Response<ureq::Body>;
 
 impl Server {
     /// The server at `host:port` or at a URL, and the key for it.
     pub fn of(client: &Client) -> anyhow::Result<Self> {
         let endpoint = &client.endpoint;
-        let base = if endpoint.contains("://") {
-            endpoint.trim_end_matches('/').to_owned()
-        } else {
-            format!("http://{endpoint}")
+        let base = match endpoint.split_once("://") {
+            None => format!("http://{endpoint}"),
+            Some(("http", _)) => endpoint.trim_end_matches('/').to_owned(),
+            Some((scheme, rest)) => {
+                bail!("a hikigane server speaks HTTP and not {scheme}: write --endpoint http://{rest}")
+            }
         };
         let key = match &client.access_keys {
             Some(file) => {
@@ -57,8 +63,9 @@ impl Server {
     /// `GET` of text that comes as it is made.
     pub fn stream(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<impl Read + use<>> {
         let response = self.send("GET", path, query, &[], b"")?;
-        if !response.status().is_success() {
-            bail!("{}", message(&response.into_body().read_to_string()?));
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(status, &response.into_body().read_to_string()?));
         }
         Ok(response.into_body().into_reader())
     }
@@ -83,9 +90,12 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request
-            .body(body)
-            .with_context(|| format!("\"{}\" is not the address of a server", self.base))?;
+        let mut request = request.body(body).with_context(|| {
+            format!(
+                "\"{}\" is not the address of a server: write --endpoint as 127.0.0.1:9000 or [::1]:9000",
+                self.base
+            )
+        })?;
         if let Some(key) = &self.key {
             sign(&mut request, key)?;
         }
@@ -107,11 +117,59 @@ impl Server {
 
     fn json(&self, response: Response) -> anyhow::Result<Value> {
         let status = response.status();
-        let text = response.into_body().read_to_string()?;
+        let text = response.into_body().read_to_string().with_context(|| self.stranger())?;
         if !status.is_success() {
-            bail!("{}", message(&text));
+            return Err(self.refusal(status, &text));
         }
-        serde_json::from_str(&text).with_context(|| format!("{} does not answer like a hikigane server", self.base))
+        serde_json::from_str(&text).with_context(|| self.stranger())
+    }
+
+    /// What an answer that is no success says; or, when it is not one of a server of ours, that.
+    fn refusal(&self, status: ureq::http::StatusCode, body: &str) -> anyhow::Error {
+        let json = serde_json::from_str::<Value>(body).ok();
+        let message = json
+            .as_ref()
+            .and_then(|json| json["message"].as_str().or(json["Message"].as_str()));
+        match message {
+            Some(message) => anyhow!("{message}"),
+            None => anyhow!("{}: it answers HTTP {status}", self.stranger()),
+        }
+    }
+
+    fn stranger(&self) -> String {
+        format!("{} does not answer like a hikigane server", self.base)
+    }
+
+    /// What to say about a function that the server does not have; `None` when it has it, or cannot be asked.
+    pub fn hint(&self, function: &str) -> Option<String> {
+        let function = function.split(':').next().filter(|name| *name != "arn")?;
+        let names = self.functions().ok()?;
+        if names.iter().any(|name| name == function) {
+            return None;
+        }
+        Some(
+            match hikigane_manifest::nearest(function, names.iter().map(String::as_str)) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None if names.is_empty() => "the server has no functions".to_owned(),
+                None if names.len() <= LISTED => format!("the functions are {}", names.join(", ")),
+                None => format!("the server has {} others", names.len()),
+            },
+        )
+    }
+
+    /// The names of all functions (Lambda's ListFunctions).
+    fn functions(&self) -> anyhow::Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut query = Vec::new();
+        loop {
+            let page = self.get("/2015-03-31/functions/", &query)?;
+            let functions = page["Functions"].as_array().into_iter().flatten();
+            names.extend(functions.filter_map(|function| Some(function["FunctionName"].as_str()?.to_owned())));
+            let Some(marker) = page["NextMarker"].as_str().filter(|marker| !marker.is_empty()) else {
+                return Ok(names);
+            };
+            query = vec![("Marker", marker.to_owned())];
+        }
     }
 
     fn unreachable(&self, error: ureq::Error) -> anyhow::Error {
@@ -147,26 +205,18 @@ fn sign(request: &mut ureq::http::Request<&[u8]>, key: &AccessKey) -> anyhow::Re
     Ok(())
 }
 
-/// The message of an error answer.
-fn message(body: &str) -> String {
-    let json = serde_json::from_str::<Value>(body).ok();
-    let message = json
-        .as_ref()
-        .and_then(|json| json["message"].as_str().or(json["Message"].as_str()));
-    message.unwrap_or(body).to_owned()
-}
-
 /// Lambda's Invoke. The result goes to standard output; a function error makes the command fail.
 pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
     let event = read_event(arguments.event.as_deref())?;
     let server = Server::of(&arguments.client)?;
+    let name = sigv4::encode(&arguments.name);
     let (path, query) = if arguments.inspect {
         let target = TargetId::random();
         announce_debugging(&server, &arguments.name, &target)?;
         let query = vec![("target", target.to_string())];
-        (format!("{}/{}", paths::DEBUG, arguments.name), query)
+        (format!("{}/{name}", paths::DEBUG), query)
     } else {
-        let path = format!("/2015-03-31/functions/{}/invocations", arguments.name);
+        let path = format!("/2015-03-31/functions/{name}/invocations");
         (path, Vec::new())
     };
     let kind = if arguments.asynchronous {
@@ -193,24 +243,30 @@ pub fn invoke(arguments: &Invoke) -> Result<(), Failure> {
         .into_body()
         .into_with_config()
         .limit(64 * 1024 * 1024)
-        .read_to_string()?;
+        .read_to_string()
+        .with_context(|| server.stranger())?;
     if !status.is_success() {
-        return Err(anyhow!("{}", message(&body)).into());
+        let refusal = server.refusal(status, &body);
+        let hint = (status == 404).then(|| server.hint(&arguments.name)).flatten();
+        return Err(match hint {
+            Some(hint) => anyhow!("{refusal}; {hint}"),
+            None => refusal,
+        }
+        .into());
     }
     if arguments.client.json {
         let payload = serde_json::from_str(&body).unwrap_or(Value::Null);
         let answer = serde_json::json!({"requestId": request_id, "status": status.as_u16(), "functionError": function_error, "payload": payload});
-        println!("{answer}");
+        output::line(answer)?;
     } else if arguments.asynchronous {
-        println!("queued as {}", request_id.unwrap_or_default());
+        output::line(format_args!("queued as {}", request_id.unwrap_or_default()))?;
     } else {
-        println!("{body}");
+        output::line(body)?;
     }
     if let (true, Some(log)) = (arguments.log, log) {
         let log = BASE64_STANDARD.decode(log).context("the server sent a broken log")?;
-        eprint!("{}", printable(&String::from_utf8_lossy(&log)));
+        output::say(String::from_utf8_lossy(&log).trim_end());
     }
-    std::io::stdout().flush()?;
     if function_error.is_some() {
         Err(Failure::Silent)
     } else {
@@ -227,10 +283,10 @@ fn announce_debugging(server: &Server, function: &str, target: &TargetId) -> any
             server.base
         );
     };
-    eprintln!(
+    output::say(format_args!(
         "{function} waits for a debugger: open chrome://inspect, attach VS Code to {address}, or open this in Chrome:\n  {}",
         hikigane_api::front_end(address, target)
-    );
+    ));
     Ok(())
 }
 
@@ -243,13 +299,10 @@ fn read_event(event: Option<&str>) -> anyhow::Result<Vec<u8>> {
             Ok(bytes)
         }
         Some(text) if text.trim_start().starts_with(['{', '[', '"']) => Ok(text.as_bytes().to_vec()),
+        // `42`, `true`, `null`: unless a file has this name.
+        Some(text) if serde_json::from_str::<Value>(text).is_ok() && !Path::new(text).exists() => {
+            Ok(text.as_bytes().to_vec())
+        }
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read the event from \"{file}\"")),
     }
-}
-
-/// Text from a function, without the control characters that a terminal would obey.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|&c| c == '\n' || c == '\t' || !c.is_control())
-        .collect()
 }

@@ -6,9 +6,9 @@ use anyhow::{Context as _, bail};
 use hikigane_isolate::Levels;
 use serde_json::{Value, json};
 
-use crate::Failure;
 use crate::arguments::Doctor;
 use crate::server::{PROBE, ZYGOTE};
+use crate::{Failure, output};
 
 /// Asks the kernel for a worker's sandbox, in a process of its own.
 pub fn levels() -> anyhow::Result<Levels> {
@@ -35,24 +35,24 @@ pub fn doctor(arguments: &Doctor) -> Result<(), Failure> {
         for (key, _, value) in &facts {
             all[*key] = value.clone();
         }
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        output::line(serde_json::to_string_pretty(&all)?)?;
     } else {
-        println!("sandbox");
+        output::line("sandbox")?;
         for (name, level) in [
             ("file tree", &levels.file_tree),
             ("Landlock", &levels.landlock),
             ("seccomp", &levels.seccomp),
         ] {
-            println!(
+            output::line(format_args!(
                 "  {name:<18} {:<8} {}",
                 if level.available { "yes" } else { "MISSING" },
                 level.detail
-            );
+            ))?;
         }
-        println!("machine");
+        output::line("machine")?;
         for (_, name, value) in &facts {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            println!("  {name:<18} {text}");
+            output::line(format_args!("  {name:<18} {text}"))?;
         }
     }
     if levels.missing().is_empty() {

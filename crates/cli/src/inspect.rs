@@ -1,14 +1,19 @@
 //! Looking at a running server: `hikigane logs`, `runs` and `dlq`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 
+use anyhow::anyhow;
 use chrono::{DateTime, Local};
 use hikigane_api::paths;
 use serde_json::{Value, json};
 
-use crate::Failure;
 use crate::arguments::{Dlq, DlqCommand, Logs, Runs, RunsCommand, RunsList, Which};
-use crate::client::{Server, printable};
+use crate::client::Server;
+use crate::output::printable;
+use crate::{Failure, output};
+
+/// Most runs in one answer of the admin API.
+const PAGE: usize = 1000;
 
 /// Prints the logs of past runs, oldest first, and then, if asked, those that come.
 pub fn logs(arguments: &Logs) -> Result<(), Failure> {
@@ -21,10 +26,11 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
         None
     };
 
-    let mut query = function.clone();
-    query.push(("limit", arguments.runs.to_string()));
-    let answer = server.get(paths::RUNS, &query)?;
-    for run in answer["runs"].as_array().into_iter().flatten().rev() {
+    let runs = past_runs(&server, &function, arguments.runs)?;
+    if let Some(name) = arguments.name.as_ref().filter(|_| runs.is_empty()) {
+        warn_of_unknown(&server, name);
+    }
+    for run in runs.iter().rev() {
         let whole = server.get(&format!("{}/{}", paths::RUNS, run["id"]), &[])?;
         print(&whole, arguments.client.json)?;
     }
@@ -35,11 +41,10 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
             continue;
         }
         if arguments.client.json {
-            println!("{}", json!({"line": line}));
+            output::line(json!({"line": line}))?;
         } else {
-            println!("{}", printable(&line));
+            output::line(printable(&line))?;
         }
-        std::io::stdout().flush()?;
     }
     Ok(())
 }
@@ -47,14 +52,38 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
 fn print(run: &Value, as_json: bool) -> Result<(), Failure> {
     let log = run["log"].as_str().unwrap_or_default();
     if as_json {
-        println!(
-            "{}",
-            json!({"id": run["id"], "requestId": run["requestId"], "function": run["function"], "log": log})
-        );
+        output::line(json!({"id": run["id"], "requestId": run["requestId"], "function": run["function"], "log": log}))
     } else {
-        print!("{}", printable(log));
+        output::print(&printable(log))
     }
-    Ok(std::io::stdout().flush()?)
+}
+
+/// The newest runs, newest first: as many pages as it takes.
+fn past_runs(server: &Server, filter: &[(&str, String)], limit: usize) -> anyhow::Result<Vec<Value>> {
+    let mut runs: Vec<Value> = Vec::new();
+    while runs.len() < limit {
+        let mut query = filter.to_vec();
+        let page = (limit - runs.len()).min(PAGE);
+        query.push(("limit", page.to_string()));
+        query.extend(runs.last().map(|run| ("before", run["id"].to_string())));
+        let mut answer = server.get(paths::RUNS, &query)?;
+        let Some(more) = answer["runs"].as_array_mut() else {
+            break;
+        };
+        let is_last = more.len() < page;
+        runs.append(more);
+        if is_last {
+            break;
+        }
+    }
+    Ok(runs)
+}
+
+/// Says so when the server has no such function: nothing was found, and nothing will be.
+fn warn_of_unknown(server: &Server, function: &str) {
+    if let Some(hint) = server.hint(function) {
+        output::say(format_args!("warning: there is no function \"{function}\" now: {hint}"));
+    }
 }
 
 /// Lists, shows or replays runs.
@@ -70,20 +99,22 @@ pub fn runs(arguments: &Runs) -> Result<(), Failure> {
         Some(RunsCommand::Replay { id }) => {
             let answer = server.post(&format!("{}/{id}/replay", paths::RUNS), &json!({}))?;
             if arguments.client.json {
-                println!("{answer}");
+                output::line(answer)
             } else {
-                println!("queued as {}", field(&answer["requestId"]));
+                output::line(format_args!("queued as {}", field(&answer["requestId"])))
             }
-            Ok(())
         }
     }
 }
 
 fn list_runs(server: &Server, list: &RunsList, as_json: bool) -> Result<(), Failure> {
-    let mut query = vec![("limit", list.limit.to_string())];
-    query.extend(list.function.iter().map(|name| ("function", name.clone())));
-    query.extend(list.status.iter().map(|status| ("status", status.clone())));
-    let answer = server.get(paths::RUNS, &query)?;
+    let mut filter = Vec::new();
+    filter.extend(list.function.iter().map(|name| ("function", name.clone())));
+    filter.extend(list.status.iter().map(|status| ("status", status.clone())));
+    let runs = past_runs(server, &filter, usize::try_from(list.limit).unwrap_or(usize::MAX))?;
+    if let Some(name) = list.function.as_ref().filter(|_| runs.is_empty()) {
+        warn_of_unknown(server, name);
+    }
     let row = |run: &Value| {
         [
             field(&run["id"]),
@@ -99,7 +130,7 @@ fn list_runs(server: &Server, list: &RunsList, as_json: bool) -> Result<(), Fail
     let head = [
         "ID", "STARTED", "FUNCTION", "TRIGGER", "STATUS", "DURATION", "ATTEMPT", "REASON",
     ];
-    table(&answer, "runs", head, row, as_json, "no run yet")
+    table(&runs, head, row, as_json, "no run yet")
 }
 
 /// Lists, shows, redrives or purges dead letters.
@@ -115,10 +146,14 @@ pub fn dlq(arguments: &Dlq) -> Result<(), Failure> {
     }
 }
 
-fn list_dead(server: &Server, function: Option<&String>, limit: usize, as_json: bool) -> Result<(), Failure> {
+fn list_dead(server: &Server, function: Option<&String>, limit: u32, as_json: bool) -> Result<(), Failure> {
     let mut query = vec![("limit", limit.to_string())];
     query.extend(function.map(|name| ("function", name.clone())));
     let answer = server.get(paths::DEAD_LETTERS, &query)?;
+    let letters = answer["deadLetters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(name) = function.filter(|_| letters.is_empty()) {
+        warn_of_unknown(server, name);
+    }
     let row = |letter: &Value| {
         [
             field(&letter["id"]),
@@ -130,8 +165,7 @@ fn list_dead(server: &Server, function: Option<&String>, limit: usize, as_json: 
         ]
     };
     table(
-        &answer,
-        "deadLetters",
+        letters,
         ["ID", "DIED", "FUNCTION", "TRIGGER", "CONDITION", "ATTEMPTS"],
         row,
         as_json,
@@ -144,19 +178,23 @@ fn settle(server: &Server, path: &str, which: &Which, done: &str, as_json: bool)
         path,
         &json!({"id": which.id, "function": which.function, "all": which.all}),
     )?;
-    if as_json {
-        println!("{answer}");
-    } else {
-        println!("{} {done}", field(&answer[done]));
+    if let Some(id) = which.id.filter(|_| answer[done] == 0) {
+        return Err(anyhow!("there is no dead letter {id}; \"hikigane dlq list\" lists them").into());
     }
-    Ok(())
+    if let Some(name) = which.function.as_ref().filter(|_| answer[done] == 0) {
+        warn_of_unknown(server, name);
+    }
+    if as_json {
+        output::line(answer)
+    } else {
+        output::line(format_args!("{} {done}", field(&answer[done])))
+    }
 }
 
 /// One object, a line a member; long texts below.
 fn show(object: &Value, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        println!("{}", serde_json::to_string_pretty(object)?);
-        return Ok(());
+        return output::line(serde_json::to_string_pretty(object)?);
     }
     const LONG: [&str; 5] = ["input", "output", "log", "payload", "response"];
     let members = object.as_object().into_iter().flatten();
@@ -164,31 +202,27 @@ fn show(object: &Value, as_json: bool) -> Result<(), Failure> {
         .clone()
         .filter(|(name, value)| !LONG.contains(&name.as_str()) && !value.is_null())
     {
-        println!("{name:<12} {}", field(value));
+        output::line(format_args!("{name:<12} {}", field(value)))?;
     }
     for (name, value) in members.filter(|(name, value)| LONG.contains(&name.as_str()) && !value.is_null()) {
-        println!("\n{name}:\n{}", field(value).trim_end());
+        output::line(format_args!("\n{name}:\n{}", field(value).trim_end()))?;
     }
     Ok(())
 }
 
 /// A list as columns, each as wide as its widest entry.
 fn table<const N: usize>(
-    answer: &Value,
-    member: &str,
+    entries: &[Value],
     head: [&str; N],
     row: impl Fn(&Value) -> [String; N],
     as_json: bool,
     empty: &str,
 ) -> Result<(), Failure> {
-    let entries = answer[member].as_array().map(Vec::as_slice).unwrap_or_default();
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&answer[member])?);
-        return Ok(());
+        return output::line(serde_json::to_string_pretty(entries)?);
     }
     if entries.is_empty() {
-        println!("{empty}");
-        return Ok(());
+        return output::line(empty);
     }
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
         .chain(entries.iter().map(row))
@@ -196,15 +230,17 @@ fn table<const N: usize>(
     let widths: Vec<usize> = (0..N)
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
+    let mut lines = String::new();
     for row in rows {
         let line: Vec<String> = row
             .iter()
             .zip(&widths)
             .map(|(text, width)| format!("{text:<width$}"))
             .collect();
-        println!("{}", line.join("  ").trim_end());
+        lines.push_str(line.join("  ").trim_end());
+        lines.push('\n');
     }
-    Ok(())
+    output::print(&lines)
 }
 
 /// What ran something: the trigger's kind, and the binding's name where it says more.
@@ -222,6 +258,11 @@ fn field(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => printable(text),
+        // Durations are measured to the microsecond; the digits after it come from the division.
+        Value::Number(number) if number.is_f64() => {
+            let exact = number.as_f64().unwrap_or_default();
+            ((exact * 1_000.0).round() / 1_000.0).to_string()
+        }
         other => other.to_string(),
     }
 }

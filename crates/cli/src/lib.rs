@@ -16,6 +16,7 @@ mod check;
 mod client;
 mod doctor;
 mod inspect;
+mod output;
 mod server;
 mod sign;
 mod up;
@@ -43,6 +44,8 @@ pub(crate) enum Failure {
     Error(anyhow::Error),
     /// Exit code 1; all is said.
     Silent,
+    /// Exit code 0: who reads the output has left (`hikigane runs | head`).
+    Unread,
     /// Exit code 2: the manifest has errors, which are printed.
     Manifest,
 }
@@ -88,9 +91,10 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {
-            eprintln!("error: {error:#}");
+            output::say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
+        Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Silent) => ExitCode::FAILURE,
         Err(Failure::Manifest) => ExitCode::from(2),
     }

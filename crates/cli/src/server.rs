@@ -16,7 +16,7 @@ use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSin
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::doctor;
+use crate::{doctor, output};
 
 /// The hidden first argument that makes this program the one that workers are forked from.
 pub const ZYGOTE: &str = "zygote";
@@ -165,9 +165,9 @@ impl Server {
         })
         .await?;
         for name in lambda.shadowed() {
-            eprintln!(
+            output::say(format_args!(
                 "warning: the function {name} of the manifest hides one of the same name that was created through the API"
-            );
+            ));
         }
         let urls = lambda.declared_urls().into_iter().map(|(function, url)| Announcement {
             label: "url",
@@ -297,7 +297,9 @@ fn look_at_sandbox(mode: SandboxMode) -> anyhow::Result<()> {
     if mode == SandboxMode::Required {
         bail!("the manifest demands the whole sandbox (sandbox: required), and this machine does not give {missing}");
     }
-    eprintln!("warning: functions run without a part of the sandbox: {missing} (see `hikigane doctor`)");
+    output::say(format_args!(
+        "warning: functions run without a part of the sandbox: {missing} (see `hikigane doctor`)"
+    ));
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use chrono::{DateTime, Days, Months, SecondsFormat, Utc};
 use hikigane_api::signing::{self, Certificate, JobId, ProfileVersion, Signature, Signer, Terms};
 use serde_json::json;
 
-use crate::Failure;
 use crate::arguments::Sign;
+use crate::{Failure, output};
 
 /// Signs a zip, or says who signed it.
 pub fn sign(arguments: &Sign) -> Result<(), Failure> {
@@ -17,7 +17,7 @@ pub fn sign(arguments: &Sign) -> Result<(), Failure> {
     let zip = read(file)?;
     let (Some(key), Some(certificate)) = (&arguments.key, &arguments.cert) else {
         let signature = signature(file, &zip)?;
-        print(file, &signature, arguments.json);
+        print(file, &signature, arguments.json)?;
         return valid(file, &signature).map_err(Failure::from);
     };
     let signer = Signer::from_pem(&read(key)?, &read(certificate)?)
@@ -34,8 +34,7 @@ pub fn sign(arguments: &Sign) -> Result<(), Failure> {
         .with_context(|| format!("cannot sign {}", file.display()))?;
     let output = arguments.output.as_deref().unwrap_or(file);
     write(output, &signed)?;
-    print(output, &signature(output, &signed)?, arguments.json);
-    Ok(())
+    print(output, &signature(output, &signed)?, arguments.json)
 }
 
 /// When a signature made now expires; `None` where the calendar ends.
@@ -60,7 +59,7 @@ fn valid(file: &Path, signature: &Signature) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(file: &Path, signature: &Signature, as_json: bool) {
+fn print(file: &Path, signature: &Signature, as_json: bool) -> Result<(), Failure> {
     let statement = &signature.statement;
     let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let (publisher, job) = (statement.profile.to_string(), statement.job.arn());
@@ -75,18 +74,18 @@ fn print(file: &Path, signature: &Signature, as_json: bool) {
             "signedAt": from,
             "expiresAt": to,
         });
-        println!("{members:#}");
-        return;
+        return output::line(format_args!("{members:#}"));
     }
-    println!("{}: signed by {subject}", file.display());
+    output::line(format_args!("{}: signed by {subject}", file.display()))?;
     for (name, value) in [
         ("publisher", publisher),
         ("job", job),
         ("signed at", from),
         ("expires at", to),
     ] {
-        println!("  {name:<11} {value}");
+        output::line(format_args!("  {name:<11} {value}"))?;
     }
+    Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! `hikigane up`.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +12,9 @@ use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::Failure;
 use crate::arguments::Up;
-use crate::check;
 use crate::server::{Server, Settings};
+use crate::{Failure, check, output};
 
 /// Runs a manifest until Ctrl-C, SIGTERM or the end of its terminal; a second signal ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
@@ -45,16 +44,14 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
             test_mode: arguments.test_mode,
         };
         let server = Server::open(loaded, settings, &data).await?;
-        announce(&server, &summary, &data, arguments.json)?;
+        // Whether anybody reads it or not, the server runs.
+        let _ = output::print(&announcement(&server, &summary, &data, arguments.json)?);
         let json = arguments.json;
         let stop = async move {
             signals.next().await;
             if !json {
-                // The terminal may be gone.
-                let _ = writeln!(
-                    std::io::stdout(),
-                    "\nstopping: what runs may end, queued events stay queued (again to stop at once)"
-                );
+                let _ =
+                    output::line("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
             }
             tokio::spawn(async move {
                 signals.next().await;
@@ -154,8 +151,8 @@ impl Summary {
     }
 }
 
-fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn announcement(server: &Server, summary: &Summary, data: &Path, json: bool) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
     let endpoint = format!("http://{}", server.address);
     if json {
         let sources: Vec<_> = server
@@ -168,7 +165,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
             "{}",
             json!({"endpoint": endpoint, "functions": summary.functions, "sources": sources, "data": data, "inspector": server.debuggers()})
         )?;
-        return Ok(out.flush()?);
+        return Ok(out);
     }
     writeln!(
         out,
@@ -220,7 +217,7 @@ fn announce(server: &Server, summary: &Summary, data: &Path, json: bool) -> anyh
     writeln!(out, "  {program} runs{here}")?;
     writeln!(out, "  {program} logs --follow{here}")?;
     writeln!(out, "\nCtrl-C stops.")?;
-    Ok(out.flush()?)
+    Ok(out)
 }
 
 /// One example of each kind of trigger.

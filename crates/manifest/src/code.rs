@@ -114,7 +114,8 @@ fn warn_of_missing(named: &Spanned<String>, path: &Path, error: &std::io::Error,
 /// The layers' absolute paths. As for code, one that is not there yet is a warning.
 pub(crate) fn layers(layers: &[Spanned<String>], base: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    for layer in layers {
+    // Of more than there may be, those too many are not looked for.
+    for layer in layers.iter().take(limits::LAYERS) {
         let path = absolute(base, &layer.value);
         let is_zip = path.extension().is_some_and(|extension| extension == "zip");
         match fs::metadata(&path) {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
+use crate::yaml::{Node, Outline};
+
 /// More than this many are not drawn as text: a file with so many mistakes has one cause, and each drawing costs time.
 const DRAWN: usize = 200;
 
@@ -25,7 +27,7 @@ pub enum Severity {
 
 /// One finding about a manifest.
 ///
-/// As JSON: `file`, `line`, `column`, `endColumn`, `severity`, `message`, `help`; a missing part is `null`.
+/// As JSON: `file`, `line`, `column`, `endColumn`, `path`, `severity`, `message`, `help`; a missing part is `null`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
@@ -34,6 +36,8 @@ pub struct Diagnostic {
     pub file: String,
     /// Where in the file; `None` when the file could not be read.
     pub location: Option<Location>,
+    /// The keys that lead there, as `functions.ingest.events[0].s3`; `None` when the file could not be read as YAML.
+    pub path: Option<String>,
     /// What is wrong, lower case, one line.
     pub message: String,
     /// What to do about it.
@@ -76,6 +80,8 @@ impl Diagnostic {
         if let Some(location) = &self.location {
             let offset = location.line_bytes.start;
             let underline = location.bytes.start - offset..location.bytes.end - offset;
+            // One key says no more than the line does.
+            let path = self.path.as_deref().filter(|path| path.contains(['.', '[']));
             group = if location.line_bytes.len() > LONGEST_LINE {
                 group.element(
                     Origin::path(&self.file)
@@ -87,7 +93,7 @@ impl Diagnostic {
                     Snippet::source(location.line_text())
                         .line_start(location.line)
                         .path(&self.file)
-                        .annotation(AnnotationKind::Primary.span(underline)),
+                        .annotation(AnnotationKind::Primary.span(underline).label(path)),
                 )
             };
         }
@@ -118,6 +124,7 @@ impl Serialize for Diagnostic {
             line: Option<usize>,
             column: Option<usize>,
             end_column: Option<usize>,
+            path: Option<&'a str>,
             severity: Severity,
             message: &'a str,
             help: Option<&'a str>,
@@ -128,6 +135,7 @@ impl Serialize for Diagnostic {
             line: location.map(|location| location.line),
             column: location.map(|location| location.column),
             end_column: location.map(|location| location.end_column),
+            path: self.path.as_deref(),
             severity: self.severity,
             message: &self.message,
             help: self.help.as_deref(),
@@ -320,13 +328,14 @@ impl Problems {
     }
 
     /// All diagnostics in the order of the file, each once: a part that an alias repeats, or that two builds of one
-    /// plug-in look at, is judged more than once.
-    pub(crate) fn finish(mut self) -> Report {
+    /// plug-in look at, is judged more than once. `tree` says which keys lead where.
+    pub(crate) fn finish(mut self, tree: Option<&Node>) -> Report {
         self.found.sort_by(|one, other| {
             let key = |finding: &Finding| (finding.span.start, finding.span.end);
             key(one).cmp(&key(other)).then_with(|| one.message.cmp(&other.message))
         });
         self.found.dedup();
+        let outline = tree.filter(|_| !self.found.is_empty()).map(Outline::of);
         let mut report: Vec<Diagnostic> = Vec::with_capacity(self.found.len());
         for Finding {
             severity,
@@ -341,6 +350,7 @@ impl Problems {
                 severity,
                 file: self.source.name.clone(),
                 location,
+                path: outline.as_ref().and_then(|outline| outline.path(span)),
                 message,
                 help,
             });
@@ -355,6 +365,7 @@ pub(crate) fn unreadable(file: String, message: String, help: Option<String>) ->
         severity: Severity::Error,
         file,
         location: None,
+        path: None,
         message,
         help,
     }])

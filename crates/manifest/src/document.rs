@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::destination::Destination;
 use crate::diagnostic::Problems;
-use crate::section::{Flag, FromNode, List, Named, OneOf, Spanned, Word, entries, mismatch, section};
+use crate::section::{Flag, FromNode, List, NamePattern, Named, OneOf, Spanned, Word, entries, mismatch, section};
 use crate::units::{Count, Megabytes, Seconds};
 use crate::url::Url;
 use crate::yaml::{Entry, Kind, Node};
@@ -224,6 +224,14 @@ impl Word for SandboxMode {
 
 impl Word for InvokeMode {
     const WORDS: &'static [(&'static str, Self)] = &[("sync", Self::Sync), ("async", Self::Async)];
+}
+
+impl NamePattern for Function {
+    const NAME: &'static str = "^[A-Za-z0-9_-]{1,64}$";
+}
+
+impl NamePattern for Variable {
+    const NAME: &'static str = "^[A-Za-z][A-Za-z0-9_]+$";
 }
 
 /// The value of an environment variable: text, or a number or boolean as it is written.

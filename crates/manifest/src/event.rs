@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hikigane_model::{BindingId, FunctionName, InvokeMode};
-use hikigane_pattern::Pattern;
+use hikigane_pattern::{Pattern, PatternError};
 use hikigane_trigger::TriggerPlugin;
 
 use crate::diagnostic::{Problems, Span};
 use crate::document::{EventItem, EventKeys, Function};
 use crate::section::{Setting, Spanned};
-use crate::suggestion::{list, nearest, quote};
+use crate::suggestion::{list, nearest, quote, suggest};
 use crate::yaml::{Entry, Node};
 
 /// One event of a function, with the plug-in's part still unread.
@@ -169,14 +169,21 @@ fn refuse_unknown(found: &[Entry], unknown: &[Entry], kinds: Kinds<'_>, problems
 fn compile(node: &Node, problems: &mut Problems) -> Option<Pattern> {
     match Pattern::compile(&node.to_json()) {
         Ok(pattern) => Some(pattern),
-        Err(error) => {
-            let text = error.to_string();
-            let reason = text
-                .strip_prefix("Event pattern is not valid. Reason: ")
-                .unwrap_or(&text);
-            problems.error(node.span, format!("the filter is not an event pattern: {reason}")).help(
-                "a pattern has the shape of the events it wants, with a list of alternatives in the place of each value",
-            );
+        Err(PatternError { reason, place }) => {
+            let mut at = node;
+            let mut span = node.span;
+            for step in &place {
+                let Some(child) = at.child(step) else { break };
+                (at, span) = (child, child.span);
+            }
+            let mut help = "a pattern has the shape of the events it wants, with a list of alternatives in the place of each value".to_owned();
+            if let Some(operator) = reason.strip_prefix("Unrecognized match type ") {
+                span = at.key_at(&[operator.into()]).unwrap_or(span);
+                help = suggest(operator, "the operators are", &Pattern::OPERATORS);
+            }
+            problems
+                .error(span, format!("the filter is not an event pattern: {reason}"))
+                .help(help);
             None
         }
     }

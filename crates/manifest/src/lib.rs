@@ -43,11 +43,12 @@ use hikigane_trigger::{Source, TriggerPlugin};
 pub use crate::access_keys::read_file as read_access_keys;
 pub use crate::diagnostic::{Diagnostic, Location, Report, Severity};
 pub use crate::schema::schema;
+pub use crate::suggestion::nearest;
 
 use crate::diagnostic::{Problems, Span, unreadable};
 use crate::document::{Defaults, Document};
 use crate::section::{FromNode, Named, Setting, Spanned};
-use crate::suggestion::{nearest, quote};
+use crate::suggestion::quote;
 
 /// A manifest that can be run.
 pub struct Loaded {
@@ -57,6 +58,8 @@ pub struct Loaded {
     pub sources: Vec<(&'static str, Box<dyn Source>)>,
     /// What is legal and still looks wrong.
     pub warnings: Report,
+    /// Directories that are not there, and that `up` does not start without.
+    pub missing: Report,
     /// The file as it was named, and where in it each function begins.
     file: String,
     places: HashMap<FunctionName, Location>,
@@ -69,6 +72,7 @@ impl Loaded {
             severity: Severity::Warning,
             file: self.file.clone(),
             location: self.places.get(function).cloned(),
+            path: Some(format!("functions.{function}")),
             message,
             help,
         }
@@ -154,8 +158,8 @@ pub fn load(
     let mut problems = Problems::new(source.clone());
     let dir = base.to_string_lossy();
     let tree = yaml::parse(source.text(), yaml::Variables { env, dir: &dir }, &mut problems);
-    let document = tree.and_then(|tree| {
-        let document = Document::from_node(&tree, &mut problems)?;
+    let document = tree.as_ref().and_then(|tree| {
+        let document = Document::from_node(tree, &mut problems)?;
         if matches!(document.functions, Setting::Missing) {
             problems
                 .error(tree.span, "the manifest has no `functions`")
@@ -168,9 +172,10 @@ pub fn load(
         .map(|document| places(document, &source))
         .unwrap_or_default();
     let loaded = document.map(|document| assemble(&document, absolute, base, plugins, &mut problems));
-    let report = problems.finish();
+    let report = problems.finish(tree.as_ref());
     match loaded {
         Some((manifest, sources)) if report.counts().0 == 0 => Ok(Loaded {
+            missing: missing_directories(&sources, tree.as_ref(), &manifest.base, source),
             manifest,
             sources,
             warnings: report,
@@ -179,6 +184,22 @@ pub fn load(
         }),
         _ => Err(report),
     }
+}
+
+/// The directories that sources claim, and that are none.
+fn missing_directories(
+    sources: &[source::Named],
+    tree: Option<&yaml::Node>,
+    base: &Path,
+    source: Arc<diagnostic::Source>,
+) -> Report {
+    let mut problems = Problems::new(source);
+    let settings = tree.and_then(|tree| tree.child("sources"));
+    for (kind, source) in sources {
+        let place = settings.and_then(|settings| settings.child(kind));
+        source::warn_of_missing_directories(source.as_ref(), place, base, &mut problems);
+    }
+    problems.finish(tree)
 }
 
 /// Where each function's name stands.
@@ -199,10 +220,19 @@ fn read(path: &Path) -> Result<diagnostic::Source, Report> {
     let mut bytes = Vec::new();
     let limit = yaml::MAX_BYTES as u64 + 1;
     if let Err(error) = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        let beside = path.join("hikigane.yaml");
+        let help = if beside.is_file() {
+            Some(format!("name the file in it: {}", quote(&beside.display().to_string())))
+        } else {
+            (error.kind() == std::io::ErrorKind::NotFound).then(|| {
+                "name your manifest, or write one; the smallest is `functions: { hello: { code: ./hello.mjs } }`"
+                    .to_owned()
+            })
+        };
         return Err(unreadable(
             name.clone(),
             format!("cannot read {}: {error}", quote(&name)),
-            None,
+            help,
         ));
     }
     if bytes.len() > yaml::MAX_BYTES {
@@ -223,7 +253,7 @@ fn read(path: &Path) -> Result<diagnostic::Source, Report> {
             problems
                 .error(shown, "this is not UTF-8")
                 .help("save the file as UTF-8");
-            Err(problems.finish())
+            Err(problems.finish(None))
         }
     }
 }

@@ -321,7 +321,13 @@ impl<T: FromNode> FromNode for Named<T> {
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Named<T> {
+/// What the author's own names look like, as a regular expression of JSON Schema.
+pub(crate) trait NamePattern {
+    /// The expression.
+    const NAME: &'static str;
+}
+
+impl<T: JsonSchema + NamePattern> JsonSchema for Named<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("Names of {}", T::schema_name()).into()
     }
@@ -329,7 +335,11 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
         true
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["object", "null"], "additionalProperties": generator.subschema_for::<T>()})
+        json_schema!({
+            "type": ["object", "null"],
+            "propertyNames": {"pattern": T::NAME},
+            "additionalProperties": generator.subschema_for::<T>(),
+        })
     }
 }
 

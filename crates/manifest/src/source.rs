@@ -1,6 +1,8 @@
 //! Building the plug-ins' sources, and bringing their mistakes back to their places in the file.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +10,12 @@ use std::sync::Arc;
 use hikigane_model::BindingId;
 use hikigane_trigger::{BindingSpec, Resource, Source, SourceSpec, SpecError, SpecErrors, SpecPlace, TriggerPlugin};
 
+use crate::code;
 use crate::diagnostic::{Problems, Span};
 use crate::event::Event;
 use crate::section::Spanned;
 use crate::suggestion::quote;
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 
 /// A source under its plug-in's kind.
 pub(crate) type Named = (&'static str, Box<dyn Source>);
@@ -143,6 +146,41 @@ impl<'a> Part<'a> {
         setting
             .or_else(|| self.events.first().map(|event| event.kind_span))
             .unwrap_or(Span::new(0, 0))
+    }
+}
+
+/// Warns of the directories that the source claims and that are none, where the settings name them.
+pub(crate) fn warn_of_missing_directories(
+    source: &dyn Source,
+    settings: Option<&Node>,
+    base: &Path,
+    problems: &mut Problems,
+) {
+    for resource in source.resources() {
+        let Resource::Directory(path) = resource else { continue };
+        let why = match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => continue,
+            Ok(_) => "is not a directory".to_owned(),
+            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        };
+        let span = settings.and_then(|settings| span_of(settings, &path, base));
+        problems
+            .warning(
+                span.unwrap_or(Span::new(0, 0)),
+                format!("the directory {} {why}", quote(&path.display().to_string())),
+            )
+            .help("`hikigane up` does not start without it");
+    }
+}
+
+/// Where the directory is named below `node`.
+fn span_of(node: &Node, path: &Path, base: &Path) -> Option<Span> {
+    match &*node.value {
+        Value::Scalar(scalar) => (code::absolute(base, &scalar.text) == path).then_some(node.span),
+        Value::Sequence(items) => items.iter().find_map(|item| span_of(item, path, base)),
+        Value::Mapping(entries) => entries.iter().find_map(|entry| span_of(&entry.node, path, base)),
+        Value::Refused(_) => None,
     }
 }
 

@@ -3,23 +3,35 @@
 /// No candidate is longer, and the distance is quadratic.
 const LONGEST: usize = 64;
 
+/// From so many characters on, what one word begins with may be the other: `sched`, `httpApi`.
+const BEGINNING: usize = 4;
+
 /// The candidate that `word` was probably meant to be.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
     let lower = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, candidate)| *distance <= word.len().max(candidate.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let mut near: Vec<(usize, &str)> = Vec::new();
+    let mut beginnings = Vec::new();
+    for candidate in candidates {
+        let known = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&lower, &known);
+        if distance <= word.len().max(candidate.len()) / 3 {
+            near.push((distance, candidate));
+        } else if lower.len().min(known.len()) >= BEGINNING && (known.starts_with(&lower) || lower.starts_with(&known))
+        {
+            beginnings.push(candidate);
+        }
+    }
+    match (
+        near.into_iter().min_by_key(|(distance, _)| *distance),
+        beginnings.as_slice(),
+    ) {
+        (Some((_, candidate)), _) => Some(candidate),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
 }
 
 /// "did you mean `x`?", or the list of what there is.
@@ -71,6 +83,9 @@ mod tests {
             ("tiemout", Some("timeout")),
             ("event", Some("events")),
             ("evn", Some("env")),
+            ("timeoutSeconds", Some("timeout")),
+            ("memo", Some("memory")),
+            ("e", None),
             ("banana", None),
             ("", None),
         ] {

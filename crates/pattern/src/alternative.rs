@@ -83,10 +83,18 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+/// Whether AWS takes the text for an address, right or wrong: four numbers with dots between them, or hexadecimal digits with colons.
+fn looks_like_address(text: &str) -> bool {
+    let numbers: Vec<&str> = text.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit());
+    let is_version_6 = || text.contains(':') && text.chars().all(|c| c == ':' || c.is_ascii_hexdigit());
+    (numbers.len() == 4 && numbers.iter().all(is_number)) || is_version_6()
+}
+
 /// A text with `*` for any characters or none.
 #[derive(Debug, Clone)]
 pub(crate) struct Wildcard {
-    /// What stands before the first `*`, between them, and after the last; a single one: there is no `*`.
+    /// A single one: there is no `*`.
     literals: Vec<String>,
 }
 
@@ -99,7 +107,7 @@ impl Wildcard {
             let next = characters.peek().map(|(_, next)| *next);
             let literal = match (character, next) {
                 ('*', Some('*')) => {
-                    return Err(PatternError(format!(
+                    return Err(PatternError::new(format!(
                         "Consecutive wildcard characters at pos {}",
                         at + 1
                     )));
@@ -112,7 +120,7 @@ impl Wildcard {
                     characters.next();
                     escaped
                 }
-                ('\\', _) => return Err(PatternError(format!("Invalid escape character at pos {}", at + 1))),
+                ('\\', _) => return Err(PatternError::new(format!("Invalid escape character at pos {}", at + 1))),
                 (other, _) => other,
             };
             if let Some(last) = literals.last_mut() {
@@ -120,6 +128,11 @@ impl Wildcard {
             }
         }
         Ok(Self { literals })
+    }
+
+    /// The literals: what stands before the first `*`, between them, and after the last.
+    pub fn literals(&self) -> &[String] {
+        &self.literals
     }
 
     fn accepts(&self, text: &str) -> bool {
@@ -149,7 +162,7 @@ pub(crate) struct Cidr {
 impl Cidr {
     /// Parses `address/bits`.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let invalid = |reason: &str| Err(PatternError(reason.to_owned()));
+        let invalid = |reason: &str| Err(PatternError::new(reason));
         let parts = text.split('/').collect::<Vec<_>>();
         let [host, bits] = parts.as_slice() else {
             return invalid("Malformed CIDR, one '/' required");
@@ -161,7 +174,12 @@ impl Cidr {
             return invalid("Malformed CIDR, mask bits must not be negative");
         };
         let Some(network) = address(host) else {
-            return Err(PatternError(format!("Nonstandard IP address: {host}")));
+            let kind = if looks_like_address(host) {
+                "Invalid"
+            } else {
+                "Nonstandard"
+            };
+            return Err(PatternError::new(format!("{kind} IP address: {host}")));
         };
         match network {
             IpAddr::V4(_) if bits > 31 => invalid("IPv4 mask bits must be < 32"),

@@ -42,6 +42,19 @@ const RESERVED_INSIDE_OR: [&str; 24] = [
     "ip-address-not-in-range",
 ];
 
+/// The operators of alternatives.
+pub(crate) const OPERATORS: [&str; 9] = [
+    "prefix",
+    "suffix",
+    "equals-ignore-case",
+    "wildcard",
+    "anything-but",
+    "numeric",
+    "exists",
+    "cidr",
+    "exactly",
+];
+
 /// Compiles a pattern to its branches.
 pub(crate) fn compile(pattern: &Value) -> Result<Vec<Branch>, PatternError> {
     let Value::Object(object) = pattern else {
@@ -60,7 +73,7 @@ enum Within {
 }
 
 fn invalid<T>(reason: impl Into<String>) -> Result<T, PatternError> {
-    Err(PatternError(reason.into()))
+    Err(PatternError::new(reason))
 }
 
 fn add_object(
@@ -74,24 +87,23 @@ fn add_object(
     }
     for (key, value) in object {
         if key == OR {
-            add_or(branches, value, path)?;
+            add_or(branches, value, path).map_err(|error| error.within(key))?;
             continue;
-        }
-        if within == Within::Or && RESERVED_INSIDE_OR.contains(&key.as_str()) {
-            return invalid(format!(
-                "{key} is Ruler reserved fieldName which cannot be used inside {OR}."
-            ));
         }
         let path = if path.is_empty() {
             key.clone()
         } else {
             format!("{path}.{key}")
         };
-        match value {
-            Value::Object(object) => add_object(branches, object, &path, within)?,
-            Value::Array(alternatives) => add_leaf(branches, &path, alternatives)?,
-            _ => return invalid(format!("\"{key}\" must be an object or an array")),
-        }
+        let added = match value {
+            _ if within == Within::Or && RESERVED_INSIDE_OR.contains(&key.as_str()) => invalid(format!(
+                "{key} is Ruler reserved fieldName which cannot be used inside {OR}."
+            )),
+            Value::Object(object) => add_object(branches, object, &path, within),
+            Value::Array(alternatives) => add_leaf(branches, &path, alternatives),
+            _ => invalid(format!("\"{key}\" must be an object or an array")),
+        };
+        added.map_err(|error| error.within(key))?;
     }
     Ok(())
 }
@@ -102,12 +114,13 @@ fn add_or(branches: &mut Vec<Branch>, value: &Value, path: &str) -> Result<(), P
         return invalid(format!("It must be an Array followed with {OR}."));
     };
     let before = std::mem::take(branches);
-    for alternative in alternatives {
-        let Value::Object(object) = alternative else {
-            return invalid(format!("Only JSON object is allowed in array of {OR} relationship."));
-        };
+    for (position, alternative) in alternatives.iter().enumerate() {
         let mut ways = before.clone();
-        add_object(&mut ways, object, path, Within::Or)?;
+        let added = match alternative {
+            Value::Object(object) => add_object(&mut ways, object, path, Within::Or),
+            _ => invalid(format!("Only JSON object is allowed in array of {OR} relationship.")),
+        };
+        added.map_err(|error| error.within(position))?;
         branches.append(&mut ways);
         if branches.len() > MOST_BRANCHES {
             return invalid(format!(
@@ -127,10 +140,12 @@ fn add_leaf(branches: &mut [Branch], path: &str, alternatives: &[Value]) -> Resu
     }
     let tests = alternatives
         .iter()
-        .map(alternative)
+        .enumerate()
+        .map(|(position, value)| alternative(value).map_err(|error| error.within(position)))
         .collect::<Result<Arc<[Test]>, _>>()?;
+    let path: Arc<str> = path.into();
     for branch in branches {
-        if branch.insert(path.to_owned(), tests.clone()).is_some() {
+        if branch.insert(path.clone(), tests.clone()).is_some() {
             return invalid(format!("Path `{path}` cannot be allowed multiple times"));
         }
     }
@@ -184,7 +199,7 @@ fn operator(expression: &Map<String, Value>) -> Result<Test, PatternError> {
 fn text<'a>(operand: &'a Value, operator: &str) -> Result<&'a str, PatternError> {
     operand
         .as_str()
-        .ok_or_else(|| PatternError(format!("{operator} match pattern must be a string")))
+        .ok_or_else(|| PatternError::new(format!("{operator} match pattern must be a string")))
 }
 
 /// The operand of `prefix` or `suffix`: a string, or a string in `{"equals-ignore-case": …}`.

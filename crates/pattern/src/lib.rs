@@ -18,6 +18,7 @@
 
 mod alternative;
 mod compile;
+mod complexity;
 mod consistency;
 mod event;
 mod number;
@@ -40,25 +41,62 @@ pub struct Pattern {
     paths: HashSet<String>,
 }
 
-/// Dotted paths of leaves with their alternatives; all must be satisfied.
-type Branch = BTreeMap<String, Arc<[Test]>>;
+/// Dotted paths of leaves with their alternatives; all must be satisfied. Branches share both: a pattern of a few lines may have a thousand.
+type Branch = BTreeMap<Arc<str>, Arc<[Test]>>;
+
+/// The longest pattern as JSON, in characters (the `EventPattern` shape of EventBridge's model). It bounds what a pattern can cost, too: each of
+/// its leaves stands in up to a thousand branches.
+const LONGEST: usize = 4_096;
 
 /// The pattern is not valid; the text is the first line of what AWS says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Event pattern is not valid. Reason: {0}")]
-pub struct PatternError(String);
+#[error("Event pattern is not valid. Reason: {reason}")]
+pub struct PatternError {
+    /// What is wrong, in AWS's words.
+    pub reason: String,
+    /// Keys and places in arrays that lead to the piece that is wrong; empty: the whole pattern.
+    pub place: Vec<String>,
+}
+
+impl PatternError {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            place: Vec::new(),
+        }
+    }
+
+    /// The same error, seen from one step further out.
+    fn within(mut self, step: impl ToString) -> Self {
+        self.place.insert(0, step.to_string());
+        self
+    }
+}
 
 impl Pattern {
     /// Compiles a pattern.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake.
     pub fn compile(pattern: &Value) -> Result<Self, PatternError> {
+        if pattern.to_string().chars().count() > LONGEST {
+            return Err(PatternError::new(format!(
+                "it has more than {LONGEST} characters as JSON"
+            )));
+        }
         let branches = compile::compile(pattern)?;
+        complexity::check(&branches)?;
         let mut paths = HashSet::new();
         for path in branches.iter().flat_map(Branch::keys) {
             paths.extend(path.match_indices('.').map(|(dot, _)| path[..dot].to_owned()));
-            paths.insert(path.clone());
+            paths.insert(path.to_string());
         }
         Ok(Self { branches, paths })
     }
+
+    /// The operators of alternatives.
+    pub const OPERATORS: [&str; 9] = compile::OPERATORS;
 
     /// Whether the event satisfies the pattern. An event that is not a JSON object satisfies none.
     pub fn matches(&self, event: &Value) -> bool {

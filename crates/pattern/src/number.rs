@@ -19,7 +19,7 @@ impl Millionths {
 
     /// The number of a pattern, which must be in the range.
     pub fn demand(number: &Number) -> Result<Self, PatternError> {
-        Self::of(number).ok_or_else(|| PatternError("Value must be between -5.0E9 and 5.0E9, inclusive".into()))
+        Self::of(number).ok_or_else(|| PatternError::new("Value must be between -5.0E9 and 5.0E9, inclusive"))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hikigane_pattern::Pattern;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn matches(pattern: Value, event: Value) -> bool {
@@ -237,6 +238,9 @@ fn refusals() {
             leaf(json!({"cidr": "10.0.0.0/-1"})),
             "Malformed CIDR, mask bits must not be negative",
         ),
+        (leaf(json!({"cidr": "300.0.0.0/8"})), "Invalid IP address: 300.0.0.0"),
+        (leaf(json!({"cidr": "1::2::3/8"})), "Invalid IP address: 1::2::3"),
+        (leaf(json!({"cidr": "10.0.0/8"})), "Nonstandard IP address: 10.0.0"),
         (leaf(json!({"numeric": []})), "Invalid member in numeric match: ]"),
         (
             leaf(json!({"numeric": ["!", 1]})),
@@ -275,6 +279,136 @@ fn refusals() {
     for (pattern, expected) in cases {
         assert_eq!(reason(pattern.clone()), expected, "{pattern}");
     }
+}
+
+#[test]
+fn a_refusal_says_where() {
+    for (pattern, place) in [
+        (json!([]), ""),
+        (json!({"a": {"b": []}}), "a/b"),
+        (json!({"a": 1}), "a"),
+        (json!({"a": {"b": ["x", {"prefx": "y"}]}}), "a/b/1"),
+        (json!({"$or": [{"a": [1]}, {"b": {"c": [[]]}}]}), "$or/1/b/c/0"),
+        (json!({"$or": [{"a": [1]}, 2]}), "$or/1"),
+        (json!({"x": {"$or": [{"a": [1]}]}}), "x/$or"),
+        (json!({"$or": [{"a": [1]}, {"prefix": [1]}]}), "$or/1/prefix"),
+    ] {
+        let error = Pattern::compile(&pattern).unwrap_err();
+        assert_eq!(error.place.join("/"), place, "{pattern}: {error}");
+    }
+}
+
+/// The verdicts are those of aws/event-ruler's measure with EventBridge's limit; the first is recorded.
+#[test]
+fn wildcards_are_as_complex_as_eventbridge_allows() {
+    const REASON: &str = "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard character";
+    let wildcards =
+        |texts: &[&str]| json!({"f": texts.iter().map(|text| json!({"wildcard": text})).collect::<Vec<_>>()});
+    for too_complex in [
+        wildcards(&["*:*:*:*:*:event-bus/*"]),
+        wildcards(&["*a*a*a*a*a*a*"]),
+        wildcards(&["*abababababababababababab"]),
+        wildcards(&["*/data/*.bif", "*/data/*.tiff", "*/data/*.tif", "*/data/*.svs"]),
+        wildcards(&["*.a", "*.b", "*.c", "*.d", "*.e", "*.f"]),
+        json!({"f": [{"anything-but": {"wildcard": "*:*:*:*:*:event-bus/*"}}]}),
+        json!({"$or": [{"a": [1]}, {"f": [{"wildcard": "*a*a*a*a*a*a*"}]}]}),
+    ] {
+        assert_eq!(reason(too_complex.clone()), REASON, "{too_complex}");
+    }
+    for simple in [
+        wildcards(&["*"]),
+        wildcards(&["arn:aws:events:*:123456789012:event-bus/*"]),
+        wildcards(&["*:*:*:*:event-bus/*"]),
+        wildcards(&["*a*b*c*d*e*"]),
+        wildcards(&["*.a", "*.b", "*.c", "*.d", "*.e"]),
+        wildcards(&["*/data/*.bif", "*/data/*.tiff"]),
+        wildcards(&[&(0..900).fold("*".to_owned(), |text, n| format!("{text}{n}-"))]),
+        json!({"f": [{"wildcard": "*a*a*"}], "g": [{"wildcard": "*a*a*"}], "h": [{"wildcard": "*a*a*"}]}),
+    ] {
+        assert!(Pattern::compile(&simple).is_ok(), "{simple}");
+    }
+}
+
+#[test]
+fn the_length_is_bounded() {
+    let of_length = |length: usize| json!({"f": ["é".repeat(length - r#"{"f":[""]}"#.len())]});
+    assert!(Pattern::compile(&of_length(4_096)).is_ok());
+    assert_eq!(reason(of_length(4_097)), "it has more than 4096 characters as JSON");
+}
+
+/// What stands in every one of a thousand branches costs a reference there.
+#[test]
+fn the_worst_pattern_is_compiled_at_once() {
+    let ten = |name: &str| (0..10).map(|n| json!({format!("{name}{n}"): [n]})).collect::<Vec<_>>();
+    let mut pattern = json!({"$or": ten("a"), "x": {"$or": ten("b"), "y": {"$or": ten("c")}}});
+    let object = pattern.as_object_mut().unwrap();
+    for n in 0.. {
+        object.insert(format!("k{n}"), json!([1]));
+        if serde_json::to_string(&object).unwrap().len() > 4_080 {
+            break;
+        }
+    }
+    let start = Instant::now();
+    assert!(!matches(pattern, json!({"a1": 1, "x": {"b1": 1}})));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+proptest! {
+    /// Neither compiling nor matching panics or takes long, whatever is given; what compiles can be matched.
+    #[test]
+    fn no_pattern_hurts(pattern in json_like(), event in json_like()) {
+        let start = Instant::now();
+        if let Ok(pattern) = Pattern::compile(&pattern) {
+            pattern.matches(&event);
+        }
+        prop_assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+/// JSON made of the words that patterns know, so that much of it is nearly one.
+fn json_like() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "a",
+        "b",
+        "a.b",
+        "$or",
+        "prefix",
+        "suffix",
+        "anything-but",
+        "numeric",
+        "exists",
+        "cidr",
+        "wildcard",
+        "equals-ignore-case",
+        "exactly",
+        "=",
+        "<",
+        ">=",
+        "*a*",
+        "**",
+        "\\",
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "::/0",
+        "",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        "[*a\\\\:é]{0,30}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..6).prop_map(|entries| entries
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<Value>()),
+        ]
+    })
 }
 
 #[test]

@@ -94,7 +94,8 @@ impl Objects {
             unpacked.map_err(|error| (path.clone(), error))
         };
         let code = unpack(&code.to_owned())?;
-        let layers = layers.iter().map(unpack).collect::<Result<Vec<_>, _>>()?;
+        let mut layers = layers.iter().map(unpack).collect::<Result<Vec<_>, _>>()?;
+        layers.retain(|layer| layer.exists());
         let described = || -> io::Result<String> {
             let mut hash = Sha256::new();
             for layer in &layers {

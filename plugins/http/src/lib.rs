@@ -54,6 +54,7 @@ impl TriggerPlugin for HttpPlugin {
         let path = "A path with `{name}` for one segment and `{name+}`, last, for all that follow; or `$default`.";
         json_schema!({
             "title": "HTTP route",
+            "description": "Answers HTTP requests on the gateway, as Amazon API Gateway's HTTP APIs do (payload 2.0).",
             "oneOf": [
                 {
                     "type": "string",
@@ -88,6 +89,7 @@ impl TriggerPlugin for HttpPlugin {
     fn settings_schema(&self) -> Schema {
         json_schema!({
             "title": "HTTP gateway",
+            "description": "The gateway that all routes share.",
             "type": "object",
             "additionalProperties": false,
             "properties": {

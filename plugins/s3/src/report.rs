@@ -1,6 +1,7 @@
 //! What the plug-in says about trouble, on standard error.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ pub(crate) struct Reports {
 impl Reports {
     pub(crate) fn say(&self, sentence: String) {
         if self.is_new(&sentence) {
-            eprintln!("hikigane: s3: {sentence}");
+            // It may be closed; that ends no trigger.
+            let _ = writeln!(std::io::stderr(), "hikigane: s3: {sentence}");
         }
     }
 

@@ -77,6 +77,8 @@ const EXAMPLES: &str = "as cron(0 2 * * ? *), rate(5 minutes), at(2026-11-22T23:
 pub(crate) fn binding_schema() -> Schema {
     let expression = serde_json::json!({
         "type": "string",
+        // The form only: an editor shows at once what is no schedule, as six bare fields, and does not know calendars.
+        "pattern": r"^(cron\(\s*\S+(\s+\S+){5}\s*\)|rate\([0-9]+ (minutes?|hours?|days?)\)|at\(.+\)|\s*\S+(\s+\S+){4}\s*)$|\$\{",
         "description": "When it fires: cron(minutes hours day-of-month month day-of-week year), rate(5 minutes), \
                         at(2026-11-22T23:00:00), or the five fields of Unix cron.",
         "examples": ["cron(0 2 * * ? *)", "rate(5 minutes)", "at(2026-11-22T23:00:00)", "*/5 * * * *"],
@@ -121,6 +123,7 @@ pub(crate) fn binding_schema() -> Schema {
 pub(crate) fn settings_schema() -> Schema {
     json_schema!({
         "title": "Settings of schedules",
+        "description": "Settings of all schedules.",
         "type": "object",
         "additionalProperties": false,
         "properties": {

@@ -1,7 +1,7 @@
 //! The check of signatures when code is deployed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -57,7 +57,9 @@ impl Lambda {
             .await?;
         if let Some(why) = verdict.failure() {
             self.distrust.count(name);
-            eprintln!(
+            // Standard error may be closed; that refuses nobody's code.
+            let _ = writeln!(
+                std::io::stderr(),
                 "warning: the code for the function {name} is not trusted by {}: {why}",
                 arn_of(id)
             );

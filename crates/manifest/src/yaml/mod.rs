@@ -1,6 +1,7 @@
 //! YAML as a tree of values that know their place in the text.
 
 mod interpolation;
+mod outline;
 mod parser;
 mod scalar;
 mod syntax;
@@ -14,6 +15,7 @@ use crate::diagnostic::Span;
 use crate::suggestion::quote;
 
 pub(crate) use interpolation::Variables;
+pub(crate) use outline::Outline;
 pub(crate) use parser::parse;
 
 /// The largest manifest, bytes.
@@ -141,6 +143,15 @@ impl Node {
             }
         }
         node
+    }
+
+    /// The value under a key, or at a place in a list.
+    pub(crate) fn child(&self, step: &str) -> Option<&Node> {
+        match &*self.value {
+            Value::Mapping(entries) => Some(&entries.iter().find(|entry| entry.key == step)?.node),
+            Value::Sequence(items) => items.get(step.parse::<usize>().ok()?),
+            _ => None,
+        }
     }
 
     /// The place of the key that `path` ends with.

@@ -34,16 +34,19 @@ pub(crate) fn parse(text: &str, variables: Variables, problems: &mut Problems) -
         aliases: 0,
         aliased: 0,
         root: None,
+        read: 0,
     };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
                 let tag = span.tag_span().map(bytes);
                 let span = bytes(span);
+                builder.read = builder.read.max(span.end);
                 builder.event(event, span, tag)?;
             }
             Err(error) => {
-                syntax::report(text, &error, builder.problems);
+                let open = builder.stack.last().map(|frame| frame.start);
+                syntax::report(text, &error, open, builder.read, builder.problems);
                 return None;
             }
         }
@@ -71,6 +74,8 @@ struct Builder<'a> {
     aliases: usize,
     aliased: usize,
     root: Option<Node>,
+    /// Where the last event ended.
+    read: usize,
 }
 
 /// A collection that is not closed yet.

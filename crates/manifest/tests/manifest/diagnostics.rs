@@ -10,7 +10,7 @@ fn yaml_syntax() {
     );
     check(
         "functions: [\n",
-        r#"1:12 error [[] this is not YAML: unclosed bracket '['"#,
+        r#"1:12 error [[] this is not YAML: `[` is not closed -> add its partner, `]`"#,
     );
     check(
         "functions: {f: {code: f.js]}\n",
@@ -18,7 +18,27 @@ fn yaml_syntax() {
     );
     check(
         "service: 'x\nfunctions: {}\n",
-        r#"2:1 error [f] this is not YAML: invalid indentation in multiline quoted scalar -> check the quotes: each needs its partner"#,
+        r#"1:10 error ['] this is not YAML: `'` is not closed -> add its partner, `'`; if line 2 belongs inside, indent it further"#,
+    );
+    check(
+        "functions:\n  f:\n    code: \"a b # isn't\n    timeout: 3\n",
+        r#"3:11 error ["] this is not YAML: `"` is not closed -> add its partner, `"`; if line 4 belongs inside, indent it further"#,
+    );
+    check(
+        "# it's \"here\"\nfunctions: # don't\n  'f:\n    code: f.js\n",
+        r#"3:3 error ['] this is not YAML: `'` is not closed -> add its partner, `'`"#,
+    );
+    check(
+        "functions:\n  f:\n    layers: [a, b\n    code: f.js\n",
+        r#"3:13 error [[] this is not YAML: `[` is not closed -> add its partner, `]`; if line 4 belongs inside, indent it further"#,
+    );
+    check(
+        "functions:\n  f: { code: f.js\n  g: { code: g.js }\n",
+        r#"2:6 error [{] this is not YAML: `{` is not closed -> add its partner, `}`"#,
+    );
+    check(
+        "functions:\n  f:\n    code: f.js # the code\n      timeout: 3\n",
+        r#"3:16 error [#] this is not YAML: comment intercepting the multiline text -> check the indentation of the line below: it is taken for more of this text"#,
     );
     check(
         "service: a: b\n",
@@ -449,13 +469,17 @@ fn events() {
         r#"
             6:9 error [nmae] unknown key `nmae` -> did you mean `name`?
             7:17 error [asinc] expected one of `sync`, `async`, found `asinc` -> did you mean `async`?
-            8:17 error [{detail: 5}] the filter is not an event pattern: "detail" must be an object or an array -> a pattern has the shape of the events it wants, with a list of alternatives in the place of each value
+            8:26 error [5] the filter is not an event pattern: "detail" must be an object or an array -> a pattern has the shape of the events it wants, with a list of alternatives in the place of each value
             9:18 error [1] expected true or false, found the number `1` -> write `true` or `false`, without quotes
         "#,
     );
     check_function(
         "events:\n  - demo: x\n    filter:\n      detail:\n        kind: [{prefixx: a}]\n",
-        r#"6:9 error [filter] the filter is not an event pattern: Unrecognized match type prefixx -> a pattern has the shape of the events it wants, with a list of alternatives in the place of each value"#,
+        r#"8:21 error [prefixx] the filter is not an event pattern: Unrecognized match type prefixx -> did you mean `prefix`?"#,
+    );
+    check_function(
+        "events:\n  - demo: x\n    filter: { $or: [{ a: [1] }, { b: [x, { is: 1 }] }] }\n",
+        r#"6:45 error [is] the filter is not an event pattern: Unrecognized match type is -> the operators are: `prefix`, `suffix`, `equals-ignore-case`, `wildcard`, `anything-but`, `numeric`, `exists`, `cidr`, `exactly`"#,
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use hikigane_manifest::{Loaded, load};
+use hikigane_manifest::{Loaded, Severity, load};
 use hikigane_model::{Allow, AsyncConfig, FunctionConfig, InvokeMode, LogFormat, LogLevel};
 use hikigane_trigger::Resource;
 use serde_json::json;
@@ -327,7 +327,7 @@ fn drawn_like_the_compilers() {
         .load("functions:\n  f:\n    code: f.js\n    timout: 30s\n")
         .unwrap_err();
     let expected = format!(
-        "error: unknown key `timout`\n --> {}:4:5\n  |\n4 |     timout: 30s\n  |     ^^^^^^\n  |\n  = help: did you mean `timeout`?",
+        "error: unknown key `timout`\n --> {}:4:5\n  |\n4 |     timout: 30s\n  |     ^^^^^^ functions.f.timout\n  |\n  = help: did you mean `timeout`?",
         project.file().display()
     );
     assert_eq!(report.to_string(), expected);
@@ -343,11 +343,71 @@ fn as_json() {
     assert_eq!(
         serde_json::to_value(&report).unwrap(),
         json!([{
-            "file": project.file(), "line": 1, "column": 29, "endColumn": 35, "severity": "error",
+            "file": project.file(), "line": 1, "column": 29, "endColumn": 35, "path": "functions.f.tïmout", "severity": "error",
             "message": "unknown key `tïmout`", "help": "did you mean `timeout`?",
         }])
     );
     let report = load(Path::new("none.yml"), &plugins(), &env).unwrap_err();
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!((&json[0]["line"], &json[0]["help"]), (&json!(null), &json!(null)));
+    assert_eq!((&json[0]["line"], &json[0]["path"]), (&json!(null), &json!(null)));
+}
+
+#[test]
+fn a_path_names_the_keys_above_a_mistake() {
+    let project = Project::new();
+    for (yaml, paths) in [
+        ("servise: x\nfunctions: {}\n", vec!["servise"]),
+        (
+            "functions:\n  f: { code: f.js, timeout: 901, env: { 1A: x } }\n",
+            vec!["functions.f.timeout", "functions.f.env.1A"],
+        ),
+        (
+            "functions:\n  f:\n    code: f.js\n    allow:\n      net:\n        - a b\n        - c\n        - d e\n",
+            vec!["functions.f.allow.net[0]", "functions.f.allow.net[2]"],
+        ),
+        (
+            "functions:\n  f:\n    code: f.js\n    events:\n      - name: a\n        demo: x\n      - name: b\n      - demo: y\n        name: c\n        enabld: true\n",
+            vec!["functions.f.events[1]", "functions.f.events[2].enabld"],
+        ),
+        // What is given twice is no part of what stands before it.
+        (
+            "functions:\n  f: { code: f.js }\n  f: { code: g.js }\n  g:\n    code: f.js\n    code: g.js\n",
+            vec!["functions", "functions.g"],
+        ),
+        // What an alias brings in is wrong where it is written.
+        (
+            "functions:\n  f: &f { code: f.js, timeot: 1 }\n  g: *f\n  h: { <<: *f, memory: 1 }\n",
+            vec!["functions.f.timeot", "functions.h.memory"],
+        ),
+        ("- a\n", vec![""]),
+    ] {
+        let report = project.load(yaml).unwrap_err();
+        let errors = report
+            .0
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let found: Vec<&str> = errors
+            .map(|diagnostic| diagnostic.path.as_deref().unwrap_or_default())
+            .collect();
+        assert_eq!(found, paths, "{yaml}\n{report}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_not_there_says_what_to_do() {
+    let project = Project::new();
+    let help = |path: &Path| {
+        load(path, &plugins(), &env)
+            .unwrap_err()
+            .0
+            .remove(0)
+            .help
+            .unwrap_or_default()
+    };
+    let directory = project.file().parent().unwrap().to_owned();
+    let missing = help(&directory.join("none.yml"));
+    assert!(missing.contains("functions: {"), "{missing}");
+    assert_eq!(help(&directory), "");
+    std::fs::write(directory.join("hikigane.yaml"), "functions: {}\n").unwrap();
+    assert!(help(&directory).contains("hikigane.yaml`"), "{}", help(&directory));
 }

@@ -184,6 +184,28 @@ fn depth() {
     );
 }
 
+/// A pattern's branches multiply, and each layer is looked for on the disk: both are bounded before the work is done.
+#[test]
+fn what_multiplies_is_refused_first() {
+    let branches = vec!["{a: [1]}"; 900].join(", ");
+    let leaves: String = (0..60_000).map(|n| format!(", k{n}: [1]")).collect();
+    refused(
+        &format!(
+            "functions:\n  f:\n    code: f.js\n    events:\n      - demo: x\n        filter: {{$or: [{branches}]{leaves}}}\n"
+        ),
+        "more than 4096 characters",
+    );
+    let layers: Vec<String> = (0..140_000).map(|n| format!("l{n}")).collect();
+    refused(
+        &format!("functions: {{f: {{code: f.js, layers: [{}]}}}}", layers.join(",")),
+        "more than 5 layers",
+    );
+    let deep: String = (0..10_000)
+        .map(|n| format!("  f{n}: {{code: f.js, timeot: 1, env: {{1: x}}}}\n"))
+        .collect();
+    refused(&format!("functions:\n{deep}"), "unknown key `timeot`");
+}
+
 #[test]
 fn a_megabyte_of_mistakes() {
     refused(
