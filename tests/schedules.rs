@@ -173,11 +173,11 @@ fn the_batch_example_writes_its_reports_at_their_local_times_and_makes_up_for_wh
     assert_eq!(server.move_clock("2026-11-23T07:00:00Z").status, 200);
     assert_eq!(report("reorder.txt"), "tea: 48 left\npot: 1 left\n");
     wait_for("the stock run", || server.runs("?function=stock").pop());
-    assert!(!project.join("reports/sales-monthly.json").exists());
+    assert!(!project.join("reports/sales-2026-11.json").exists());
     server.kill();
 
     let server = project.up_with(&["--test-mode", "--clock", "2026-12-01T10:01:00Z"]);
-    let monthly: Value = serde_json::from_str(&report("sales-monthly.json")).unwrap();
+    let monthly: Value = serde_json::from_str(&report("sales-2026-11.json")).unwrap();
     assert!((monthly["2026-11"].as_f64().unwrap() - 290.7).abs() < 1e-9, "{monthly}");
     let sales = wait_for("what sales makes up for", || {
         Some(server.runs("?function=sales&status=succeeded&limit=1000")).filter(|runs| runs.len() >= 3)

@@ -4,11 +4,12 @@ use chrono::{DateTime, FixedOffset, Local, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 use hikigane_trigger::Announcement;
 
-use crate::config::Binding;
+use crate::schedule::Schedule;
 
-/// The schedule's line: its binding, its expression, and when it fires next.
-pub(crate) fn announce(binding: &Binding, next: Option<DateTime<Utc>>) -> Announcement {
-    let next = match next {
+/// The schedule's line: its binding, its expression, and when it fires next after `now`.
+pub(crate) fn announce(schedule: &Schedule, now: DateTime<Utc>) -> Announcement {
+    let binding = schedule.binding();
+    let next = match schedule.next_after(now) {
         Some(at) => {
             let here = Local.offset_from_utc_datetime(&at.naive_utc()).fix();
             format!("next {}", local_and_own(at, binding.timezone, here))

@@ -338,7 +338,11 @@ impl Reader<'_> {
             return None;
         };
         for key in fields.keys().filter(|key| !keys.contains(&key.as_str())) {
-            let help = suggest(key, keys).unwrap_or_else(|| format!("the keys are: {}", keys.join(", ")));
+            let help = match key.as_str() {
+                "enabled" | "name" | "filter" | "invoke" => "write it beside \"schedule\", not within".to_owned(),
+                "cron" | "at" | "expression" => "write the expression under \"rate\", whatever its form".to_owned(),
+                _ => suggest(key, keys).unwrap_or_else(|| format!("the keys are: {}", keys.join(", "))),
+            };
             self.mistake(&[key], format!("unknown key \"{key}\""), help);
         }
         Some(fields)

@@ -145,6 +145,11 @@ impl Schedule {
         }
     }
 
+    /// What the manifest says of it.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
     /// Every slot up to here is decided.
     pub fn decided(&self) -> DateTime<Utc> {
         self.decided
@@ -394,7 +399,7 @@ impl Older {
 }
 
 /// A span in its two largest units: `2h 5m`.
-pub(crate) fn in_words(span: TimeDelta) -> String {
+fn in_words(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
     let units = [
         ("d", seconds / 86_400),

@@ -7,20 +7,28 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hikigane_trigger::model::StateWrite;
-use hikigane_trigger::{
-    Announcement, Clock, Context, PluginState, Resource, Source, SourceError, StateError, async_trait,
-};
+use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError, async_trait};
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
-use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, in_words, state_key};
+use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
 
 /// All schedules of a manifest.
 pub(crate) struct ScheduleSource {
     settings: Settings,
     bindings: Vec<Binding>,
+    /// Once it is open.
+    opened: Option<Opened>,
+}
+
+/// What opening found out.
+struct Opened {
     /// Slots from here on are decided by this source.
-    opened: DateTime<Utc>,
+    at: DateTime<Utc>,
+    /// The schedules as they were left.
+    schedules: Vec<Schedule>,
+    /// What has to become durable first, and could not.
+    unwritten: Vec<StateWrite>,
 }
 
 impl ScheduleSource {
@@ -28,7 +36,7 @@ impl ScheduleSource {
         Self {
             settings,
             bindings,
-            opened: DateTime::<Utc>::MIN_UTC,
+            opened: None,
         }
     }
 }
@@ -39,41 +47,62 @@ impl Source for ScheduleSource {
         Vec::new()
     }
 
+    /// A first start is made durable here, before anybody is told that the server is up: what a crash before the first slot misses is
+    /// known, however early it comes. The state of schedules that are gone is deleted.
     async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
         let now = clock.now();
-        self.opened = now;
         let known = state.scan(KEY_PREFIX).await;
-        let known: BTreeMap<_, _> = known
+        let mut known: BTreeMap<_, _> = known
             .map_err(|error| SourceError(error.to_string()))?
             .into_iter()
             .collect();
-        let announcements = self.bindings.iter().map(|binding| {
-            let decided = known
-                .get(&state_key(&binding.id))
-                .and_then(|bytes| Decided::from_bytes(bytes));
-            let schedule = Schedule::new(binding.clone(), self.settings.catch_up_limit, decided, now);
-            announce(binding, schedule.next_after(now))
+        let mut schedules = Vec::with_capacity(self.bindings.len());
+        let mut writes = Vec::new();
+        for binding in self.bindings.drain(..) {
+            let before = known.remove(&state_key(&binding.id));
+            let decided = before.as_deref().and_then(Decided::from_bytes);
+            let schedule = Schedule::new(binding, self.settings.catch_up_limit, decided, now);
+            if schedule.state().value != before {
+                writes.push(schedule.state());
+            }
+            schedules.push(schedule);
+        }
+        writes.extend(known.into_keys().map(|gone| StateWrite { key: gone, value: None }));
+        if !writes.is_empty() && state.write(writes.clone()).await.is_ok() {
+            writes.clear();
+        }
+        let announcements = schedules.iter().map(|schedule| announce(schedule, now)).collect();
+        self.opened = Some(Opened {
+            at: now,
+            schedules,
+            unwritten: writes,
         });
-        Ok(announcements.collect())
+        Ok(announcements)
     }
 
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError> {
+        let opened = self
+            .opened
+            .ok_or_else(|| SourceError("schedules run once they are open".into()))?;
         let shutdown = context.shutdown.clone();
         tokio::select! {
+            // First, so that what a stopping server refuses is no trouble to speak of.
+            biased;
             // What is being stored when the token fires is stored whole or not at all.
             () = shutdown.cancelled() => Ok(()),
-            () = (*self).drive(&context) => Ok(()),
+            () = opened.drive(&context) => Ok(()),
         }
     }
 }
 
-impl ScheduleSource {
+impl Opened {
     /// Decides every slot of every schedule when its time has come; ends only when it is dropped.
     async fn drive(self, context: &Context) {
         let clock = &context.clock;
-        let lateness = Lateness::new(clock, self.opened);
+        let lateness = Lateness::new(clock, self.at);
+        store(context, self.unwritten).await;
         let mut waiting = Waiting::default();
-        for schedule in self.resume(context).await {
+        for schedule in self.schedules {
             waiting.add(schedule, clock.now());
         }
         let mut deciding = FuturesUnordered::new();
@@ -85,7 +114,7 @@ impl ScheduleSource {
             let now = clock.now();
             if now < latest {
                 waiting.look_at_clock(now);
-                waiting.say_who_rests(now, latest);
+                waiting.say_who_rests(now);
             }
             latest = now;
             while let Some(due) = waiting.next().filter(|due| *due <= now) {
@@ -108,46 +137,17 @@ impl ScheduleSource {
             }
         }
     }
-
-    /// The schedules as they were left. A first start is made durable, so that what a crash before the first slot
-    /// misses is known; the state of schedules that are gone is deleted.
-    async fn resume(self, context: &Context) -> Vec<Schedule> {
-        let mut known: BTreeMap<_, _> = retry(context, || context.state.scan(KEY_PREFIX))
-            .await
-            .into_iter()
-            .collect();
-        let now = self.opened;
-        let mut schedules = Vec::with_capacity(self.bindings.len());
-        let mut writes = Vec::new();
-        for binding in self.bindings {
-            let before = known.remove(&state_key(&binding.id));
-            let decided = before.as_deref().and_then(Decided::from_bytes);
-            let schedule = Schedule::new(binding, self.settings.catch_up_limit, decided, now);
-            if schedule.state().value != before {
-                writes.push(schedule.state());
-            }
-            schedules.push(schedule);
-        }
-        writes.extend(known.into_keys().map(|gone| StateWrite { key: gone, value: None }));
-        if !writes.is_empty() {
-            retry(context, || context.state.write(writes.clone())).await;
-        }
-        schedules
-    }
 }
 
-/// Repeats what the plug-in's state refuses until it succeeds.
-async fn retry<T, F: Future<Output = Result<T, StateError>>>(context: &Context, mut attempt: impl FnMut() -> F) -> T {
+/// Repeats a write that the plug-in's state refuses until it succeeds.
+async fn store(context: &Context, writes: Vec<StateWrite>) {
     let mut wait = TimeDelta::seconds(1);
     let mut troubles = Troubles::default();
-    loop {
-        match attempt().await {
-            Ok(value) => return value,
-            Err(error) => {
-                troubles.say(&format!("all schedules have to wait: {error}"));
-                context.clock.sleep_until(context.clock.now() + wait).await;
-            }
-        }
+    while !writes.is_empty()
+        && let Err(error) = context.state.write(writes.clone()).await
+    {
+        troubles.say(&format!("all schedules have to wait: {error}"));
+        context.clock.sleep_until(context.clock.now() + wait).await;
         wait = (wait * 2).min(TimeDelta::seconds(30));
     }
 }
@@ -183,13 +183,14 @@ impl Waiting {
         }
     }
 
-    /// Says that schedules rest because the clock went back from `latest` to `now`: silence would look like a fault.
-    fn say_who_rests(&self, now: DateTime<Utc>, latest: DateTime<Utc>) {
+    /// Says that schedules rest because the clock went back to `now`: silence would look like a fault.
+    fn say_who_rests(&self, now: DateTime<Utc>) {
         let decided = self.schedules.values().map(Schedule::decided);
         if let Some(until) = decided.max().filter(|decided| *decided - now > TimeDelta::minutes(1)) {
-            let (back, until) = (in_words(latest - now), until.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let (now, until) = (text(now), text(until));
             eprintln!(
-                "hikigane: schedule: the clock went back by {back}; slots until {until} were decided before, and none is run twice"
+                "hikigane: schedule: the clock went back to {now}; slots until {until} were decided before, and none is run twice"
             );
         }
     }

@@ -194,7 +194,7 @@ async fn no_missed_slot_is_lost_to_a_failed_attempt() {
 async fn a_crash_before_the_first_slot_does_not_lose_it() {
     let machine = Machine::at("2026-01-01T00:59:59Z");
     let bindings = vec![binding("f/x", json!("0 * * * *"))];
-    machine.start(bindings.clone()).await.stop().await;
+    machine.start(bindings.clone()).await.kill().await;
     machine.advance("2026-01-01T01:10:00Z");
     let server = machine.start(bindings).await;
     machine.expect(&["f/x 2026-01-01T01:00:00Z run"]).await;

@@ -202,11 +202,11 @@ async fn slots_behind_one_that_cannot_be_stored_wait_and_come_in_order() {
 #[tokio::test]
 async fn a_store_that_is_not_ready_at_the_start_is_asked_again() {
     let machine = Machine::at("2026-01-01T00:00:00Z");
-    machine.change(|world| world.failures = (2, Some(EmitError::Unavailable("locked".into()))));
+    machine.change(|world| world.failures = (3, Some(EmitError::Unavailable("locked".into()))));
     let server = machine.start(vec![binding("f/x", json!("0 * * * *"))]).await;
-    machine.until(|world| world.failed == 1).await;
-    machine.advance("2026-01-01T00:00:01Z");
     machine.until(|world| world.failed == 2).await;
+    machine.advance("2026-01-01T00:00:01Z");
+    machine.until(|world| world.failed == 3).await;
     machine.advance("2026-01-01T00:00:03Z");
     machine.until(|world| !world.state.is_empty()).await;
     machine.advance("2026-01-01T01:00:00Z");

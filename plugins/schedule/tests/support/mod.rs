@@ -169,8 +169,6 @@ impl StateStore for Router {
     }
 
     async fn scan(&self, _: &str, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StateError> {
-        let failed = self.change(World::fail);
-        failed.map_err(|error| StateError(error.to_string()))?;
         let world = self.0.borrow();
         Ok(world
             .state
@@ -227,7 +225,7 @@ impl Machine {
         self.router.change(change);
     }
 
-    /// Starts a server with these bindings; returns when it has looked at its state.
+    /// Starts a server with these bindings; returns when it is open.
     pub async fn start(&self, bindings: Vec<BindingSpec>) -> Server {
         self.start_with(SourceSpec {
             bindings,
@@ -237,19 +235,11 @@ impl Machine {
     }
 
     pub async fn start_with(&self, spec: SourceSpec) -> Server {
-        let keys: Vec<String> = spec
-            .bindings
-            .iter()
-            .map(|binding| format!("decided/{}", binding.id))
-            .collect();
         let mut source = hikigane_schedule::plugin().build(spec).unwrap();
-        let failing = self.router.0.borrow().failures.0;
-        self.router.0.send_modify(|world| world.failures.0 = 0);
         source
             .open(&self.clock, &PluginState::new("schedule", self.router.clone()))
             .await
             .unwrap();
-        self.router.0.send_modify(|world| world.failures.0 = failing);
         let shutdown = CancellationToken::new();
         let context = Context {
             events: EventSink::new(self.router.clone()),
@@ -258,10 +248,6 @@ impl Machine {
             clock: self.clock.clone(),
         };
         let task = tokio::spawn(async move { source.run(context).await.unwrap() });
-        if self.router.0.borrow().failures.0 == 0 {
-            self.until(|world| keys.iter().all(|key| world.state.contains_key(key)))
-                .await;
-        }
         Server { shutdown, task }
     }
 
