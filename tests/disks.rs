@@ -67,6 +67,34 @@ fn a_disk_that_can_only_be_read_is_one_sentence_and_exit_code_1() {
 }
 
 #[test]
+fn a_full_disk_is_one_sentence_and_exit_code_1_at_the_start() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let project = project();
+    let data = disk.directory.path().join("data");
+    assert!(
+        project
+            .up_with(&["--data", data.to_str().unwrap()])
+            .stop(15)
+            .0
+            .success()
+    );
+    disk.fill();
+    let error = refusal(&project, &data);
+    assert!(error.contains("hikigane.db: the disk is full"), "{error}");
+    disk.free();
+    assert!(
+        project
+            .up_with(&["--data", data.to_str().unwrap()])
+            .stop(15)
+            .0
+            .success()
+    );
+}
+
+#[test]
 fn a_server_whose_data_directory_is_removed_accepts_nothing_more_and_ends_with_the_cause() {
     let project = project();
     let mut server = command(&["up", "hikigane.yaml", "--endpoint", "127.0.0.1:0", "--json"])

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::log_file;
 use crate::StoreError;
@@ -164,8 +164,18 @@ fn damaged(database: &Path, found: String) -> StoreError {
 pub(super) fn failed(database: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(database, error.to_string()),
+        _ if is_full(error) => {
+            StoreError::Failed(format!("{}: the disk is full: make room for it", database.display()))
+        }
         _ => StoreError::Failed(format!("{}: {error}", database.display())),
     }
+}
+
+/// Whether there is no space left. The index of the log that cannot grow has an error of its own; no data is in doubt then.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|cause| cause.code == ErrorCode::DiskFull || cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Opens a connection that can only read.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{SetOnce, oneshot};
 
 use super::data_dir::DataDir;
-use super::history;
 use super::inbox::{Group, Inbox};
 use super::leases::Leases;
 use super::room::Room;
+use super::{history, schema};
 use crate::{Lease, Run, StoreError};
 
 /// Pages in the write-ahead log after which it is copied into the database. Between two commits, so that no caller
@@ -59,9 +59,7 @@ impl Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error() {
-            Some(cause) if cause.code == ErrorCode::DiskFull => Self::Full,
-            // The index of the write-ahead log could not grow: a full disk, and no data is in doubt.
-            Some(cause) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
+            Some(_) if schema::is_full(&error) => Self::Full,
             Some(cause) if cause.code == ErrorCode::SystemIoFailure => Self::Broken(format!(
                 "the disk failed ({error}) and nothing more is written: check the disk, then restart hikigane; everything acknowledged before is kept"
             )),
