@@ -13,7 +13,7 @@ pub(crate) struct Outline<'a> {
 struct Place<'a> {
     /// Of the key, or of the item.
     span: Span,
-    /// Where the last of what is in it ends.
+    /// Where the last of what is in it ends; a block goes on until something else begins.
     end: usize,
     step: Step<'a>,
     parent: Option<usize>,
@@ -79,7 +79,10 @@ fn add<'a>(node: &'a Node, parent: Option<usize>, places: &mut Vec<Place<'a>>) -
                 step,
                 parent,
             });
-            places[at].end = add(child, Some(at), places).max(span.end);
+            // The key before a block stands for it.
+            let is_block = matches!(places[at].step, Step::Key(_)) && child.span == span;
+            let last = add(child, Some(at), places).max(span.end);
+            places[at].end = if is_block { usize::MAX } else { last };
             end = end.max(places[at].end);
         }
     };

@@ -34,7 +34,7 @@ fn yaml_syntax() {
     );
     check(
         "functions:\n  f: { code: f.js\n  g: { code: g.js }\n",
-        r#"2:6 error [{] this is not YAML: `{` is not closed -> add its partner, `}`"#,
+        r#"2:6 error [{] this is not YAML: `{` is not closed -> add its partner, `}`; if line 3 belongs inside, indent it further"#,
     );
     check(
         "functions:\n  f:\n    code: f.js # the code\n      timeout: 3\n",
@@ -479,7 +479,7 @@ fn events() {
     );
     check_function(
         "events:\n  - demo: x\n    filter: { $or: [{ a: [1] }, { b: [x, { is: 1 }] }] }\n",
-        r#"6:45 error [is] the filter is not an event pattern: Unrecognized match type is -> the operators are: `prefix`, `suffix`, `equals-ignore-case`, `wildcard`, `anything-but`, `numeric`, `exists`, `cidr`, `exactly`"#,
+        r#"6:48 error [is] the filter is not an event pattern: Unrecognized match type is -> the operators are: `prefix`, `suffix`, `equals-ignore-case`, `wildcard`, `anything-but`, `numeric`, `exists`, `cidr`, `exactly`"#,
     );
 }
 
