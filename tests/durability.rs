@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Project, Server, command, invoke, invoke_event, try_request, wait_for};
+use crate::support::{Answer, Project, Server, command, invoke, invoke_event, skipped, try_request, wait_for};
 
 /// Functions that note their request id, and wait for a sign of the test when the event says so.
 const MANIFEST: &str = r#"
@@ -256,7 +256,7 @@ fn the_server_runs_functions_as_the_first_process_of_a_container() {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        println!("skipped: a process namespace cannot be made here");
+        skipped("a process namespace cannot be made here");
         return;
     }
     let project = project();
@@ -584,7 +584,7 @@ fn a_function_without_reservation_runs_in_several_environments_at_once() {
 #[test]
 fn a_full_disk_refuses_events_with_503_and_runs_what_it_accepted_before_and_after() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
+        skipped("a small file system cannot be mounted here");
         return;
     };
     let project = project();
