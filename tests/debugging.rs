@@ -1,17 +1,17 @@
 //! Debuggers: what Chrome's DevTools and VS Code do, done over a real WebSocket.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Debugger, Function, Project, Server, Stream, command, error_of, get, invoke, invoke_logged, project_of,
-    request, value_of, wait_for,
+    Answer, Debugger, Function, Project, Server, Stream, error_of, get, invoke, invoke_logged, project_of, value_of,
+    wait_for,
 };
+
+mod commands;
+mod door;
 
 /// A function that computes something worth a look; its time is short.
 const F: Function = (
@@ -322,63 +322,6 @@ fn a_frozen_function_answers_a_debugger_and_stays_frozen() {
 }
 
 #[test]
-fn only_programs_of_this_machine_get_in() {
-    let (_project, server) = up(&[F]);
-    invoke(server.endpoint(), "f", r#"{"n":1}"#);
-    let door = door(&server);
-    let url = targets(&server)[0]["webSocketDebuggerUrl"].as_str().unwrap().to_owned();
-    let status = |header: (&str, &str)| request("GET", &format!("http://{door}/json/list"), &[header], &[]).status;
-    for refused in [
-        ("host", "evil.example"),
-        ("host", "localhost.evil.example:9229"),
-        ("origin", "https://evil.example"),
-        ("origin", "null"),
-    ] {
-        assert_eq!(status(refused), 403, "{refused:?}");
-        let header = format!("{}: {}\r\n", refused.0.replace("host", "Host"), refused.1);
-        let refusal = Debugger::try_attach(&url, &header).err().unwrap();
-        assert!(refusal.starts_with("HTTP/1.1 403 "), "{refused:?}: {refusal}");
-    }
-    // Forwarded through another port, and by DevTools itself.
-    for welcome in [("host", "localhost:1234"), ("origin", "devtools://devtools")] {
-        assert_eq!(status(welcome), 200, "{welcome:?}");
-    }
-    assert!(Debugger::try_attach(&url, "Origin: devtools://devtools\r\n").is_ok());
-
-    let refusal = |id: &str| Debugger::try_attach(&format!("ws://{door}/{id}"), "").err().unwrap();
-    for id in ["", "x", "00000000-0000-0000-0000-000000000000"] {
-        assert!(refusal(id).starts_with("HTTP/1.1 404 "), "{id}: {}", refusal(id));
-    }
-    let plain = get(&url.replace("ws://", "http://"));
-    assert_eq!(plain.status, 400, "{}", plain.text());
-}
-
-#[test]
-fn a_function_gets_neither_to_the_door_nor_to_the_inspector() {
-    let (_project, server) = up(&[(
-        "f",
-        "handler: index.handler, allow: { net: ['*', '127.0.0.0/8'] }",
-        &[(
-            "index.mjs",
-            "import net from 'node:net';\n\
-             import inspector from 'node:inspector';\n\
-             const code = (run) => { try { run(); return 'open'; } catch (error) { return error.code; } };\n\
-             export const handler = async ({ host, port }) => [\n\
-             \x20 await new Promise((done) => net.connect(port, host, () => done('open')).on('error', (error) => done(error.code))),\n\
-             \x20 code(() => inspector.open(0, '127.0.0.1')),\n\
-             \x20 code(() => new inspector.Session().connect()),\n\
-             \x20 code(() => inspector.url()),\n\
-             ];\n",
-        )],
-    )]);
-    let door = door(&server);
-    let (host, port) = door.split_once(':').unwrap();
-    let event = json!({"host": host, "port": port.parse::<u16>().unwrap()}).to_string();
-    let answer = value_of(&invoke(server.endpoint(), "f", &event));
-    assert_eq!(answer, json!(["EACCES", "EACCES", "EACCES", "EACCES"]));
-}
-
-#[test]
 fn the_memory_of_a_function_is_guarded_under_a_debugger_too() {
     let (_project, server) = up(&[F]);
     invoke(server.endpoint(), "f", r#"{"n":1}"#);
@@ -436,214 +379,6 @@ fn a_function_that_dies_under_a_debugger_takes_only_that_with_it() {
         ("TypeError".into(), "mine".into())
     );
     debugger.call("Runtime.evaluate", json!({"expression": "1"}));
-}
-
-/// `hikigane invoke f --inspect`, what it says, and the address at which it waits.
-fn invoke_inspected(server: &Server, event: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
-    let mut child = command(&[
-        "invoke",
-        "f",
-        "--inspect",
-        "--log",
-        "-e",
-        event,
-        "--endpoint",
-        server.endpoint(),
-    ])
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
-    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
-    let line = errors.by_ref().map(Result::unwrap).find_map(|line| {
-        let (_, address) = line.split_once("&ws=")?;
-        Some(format!("ws://{address}"))
-    });
-    (child, errors, line.unwrap())
-}
-
-#[test]
-fn invoke_inspect_waits_for_a_debugger_and_stops_at_the_handlers_first_line() {
-    for (name, code) in [
-        (
-            "index.mjs",
-            "const made = 6 * 7;\nexport const handler = async (event) => {\n  const n = event.n;\n  return [n, made];\n};\n",
-        ),
-        (
-            "index.cjs",
-            "const made = 6 * 7;\nexports.handler = (event, context, callback) => {\n  const n = event.n;\n  callback(null, [n, made]);\n};\n",
-        ),
-    ] {
-        let (_project, server) = up(&[("f", "handler: index.handler, timeout: 1", &[(name, code)])]);
-        value_of(&invoke(server.endpoint(), "f", r#"{"n":0}"#));
-        let (child, _errors, url) = invoke_inspected(&server, r#"{"n":1}"#);
-        wait_for("the environment", || (targets(&server).len() == 2).then_some(()));
-        assert_eq!(
-            targets(&server)[0]["webSocketDebuggerUrl"],
-            url,
-            "the one that waits is the first"
-        );
-
-        let mut debugger = Debugger::attach(&url);
-        debugger.call("Runtime.enable", json!({}));
-        debugger.call("Debugger.enable", json!({}));
-        let file = format!("file:///var/task/{name}");
-        break_at(&mut debugger, &file, 0);
-        std::thread::sleep(Duration::from_millis(1_200));
-        debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
-
-        let (url, line, _) = evaluate_when_paused(&mut debugger, "1");
-        assert_eq!((&url, line), (&file, 0), "{name}: a breakpoint in the initialisation");
-        debugger.call("Debugger.resume", json!({}));
-
-        let (url, line, value) = evaluate_when_paused(&mut debugger, "event.n + made");
-        assert_eq!(
-            (&url, line, value),
-            (&file, 2, json!(43)),
-            "{name}: the handler's first line"
-        );
-        std::thread::sleep(Duration::from_millis(1_200));
-        // The answer may come too late: the environment ends with the invocation.
-        debugger.send("Debugger.resume", json!({}));
-        let done = child.wait_with_output().unwrap();
-        assert_eq!(
-            (done.status.code(), String::from_utf8(done.stdout).unwrap().trim()),
-            (Some(0), "[1,42]")
-        );
-        debugger.closed();
-        wait_for("its end", || (targets(&server).len() == 1).then_some(()));
-    }
-}
-
-#[test]
-fn node_inspect_debugs_a_function() {
-    let (_project, server) = up(&[F]);
-    let door = door(&server);
-    if Command::new("node").arg("--version").output().is_err() {
-        println!("skipped: there is no Node.js");
-        return;
-    }
-    let (child, _errors, _) = invoke_inspected(&server, r#"{"n":4}"#);
-    wait_for("the environment", || (targets(&server).len() == 1).then_some(()));
-    let mut node = Command::new("node")
-        .args(["inspect", &door])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut commands = node.stdin.take().unwrap();
-    let mut output = node.stdout.take().unwrap();
-    let said = Arc::new(Mutex::new(String::new()));
-    let saying = said.clone();
-    std::thread::spawn(move || {
-        let mut piece = [0; 1024];
-        while let Ok(length @ 1..) = output.read(&mut piece) {
-            saying
-                .lock()
-                .unwrap()
-                .push_str(&String::from_utf8_lossy(&piece[..length]));
-        }
-    });
-    let says = |what: &str| wait_for(what, || said.lock().unwrap().contains(what).then_some(()));
-    says("> 3   const doubled = event.n * 2;");
-    for (command, answer) in [("next", "> 4   calls++;"), ("exec('doubled * 11')", "88")] {
-        writeln!(commands, "{command}").unwrap();
-        says(answer);
-    }
-    writeln!(commands, "cont").unwrap();
-    let done = child.wait_with_output().unwrap();
-    assert_eq!(
-        String::from_utf8(done.stdout).unwrap().trim(),
-        r#"{"doubled":8,"calls":1}"#
-    );
-    node.kill().unwrap();
-    node.wait().unwrap();
-}
-
-#[test]
-fn a_debugger_that_leaves_before_the_handler_does_not_stop_it() {
-    let (_project, server) = up(&[F]);
-    let (child, _errors, url) = invoke_inspected(&server, r#"{"n":8}"#);
-    let mut debugger = wait_for("the environment", || Debugger::try_attach(&url, "").ok());
-    debugger.call("Debugger.enable", json!({}));
-    break_at(&mut debugger, "file:///var/task/index.js", 0);
-    debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
-    debugger.event("Debugger.paused");
-    drop(debugger);
-    let done = child.wait_with_output().unwrap();
-    assert_eq!(
-        String::from_utf8(done.stdout).unwrap().trim(),
-        r#"{"doubled":16,"calls":1}"#
-    );
-}
-
-#[test]
-fn a_function_that_does_not_load_tells_its_debugger_and_its_caller() {
-    let (_project, server) = up(&[(
-        "f",
-        "handler: index.handler",
-        &[("index.mjs", "\nthrow new RangeError('early');\n")],
-    )]);
-    let (child, _errors, url) = invoke_inspected(&server, "{}");
-    let mut debugger = wait_for("the environment", || Debugger::try_attach(&url, "").ok());
-    debugger.call("Debugger.enable", json!({}));
-    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "all"}));
-    debugger.call("Runtime.runIfWaitingForDebugger", json!({}));
-    let (url, line, _) = loop {
-        // Node.js's loader catches some of its own.
-        let stopped = evaluate_when_paused(&mut debugger, "1");
-        if stopped.0.starts_with("file:") {
-            break stopped;
-        }
-        debugger.call("Debugger.resume", json!({}));
-    };
-    assert_eq!((url.as_str(), line), ("file:///var/task/index.mjs", 1));
-    debugger.call("Debugger.setPauseOnExceptions", json!({"state": "none"}));
-    debugger.send("Debugger.resume", json!({}));
-    let done = child.wait_with_output().unwrap();
-    let error: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(
-        (done.status.code(), &error["errorType"]),
-        (Some(1), &json!("RangeError"))
-    );
-    debugger.closed();
-}
-
-#[test]
-fn without_inspect_nobody_listens_and_elsewhere_than_on_loopback_nobody_may() {
-    let project = project_of(&[F]);
-    let server = project.up();
-    assert_eq!(server.ready["inspector"], Value::Null);
-    let status = get(&format!("{}/_hikigane/status", server.endpoint())).json();
-    assert_eq!(status["inspector"], Value::Null);
-    let listening = std::fs::read_to_string(format!("/proc/{}/net/tcp", server.pid())).unwrap();
-    assert!(
-        !listening.contains(":240D 00000000:0000 0A"),
-        "somebody listens on 9229"
-    );
-
-    let asked = command(&["invoke", "f", "--inspect", "--endpoint", server.endpoint()])
-        .output()
-        .unwrap();
-    let error = String::from_utf8(asked.stderr).unwrap();
-    assert_eq!(asked.status.code(), Some(1));
-    assert!(error.contains("start it with \"hikigane up --inspect\""), "{error}");
-    let target = "00000000-0000-4000-8000-000000000000";
-    let debug = request(
-        "POST",
-        &format!("{}/_hikigane/debug/f?target={target}", server.endpoint()),
-        &[],
-        b"{}",
-    );
-    assert_eq!(debug.status, 400, "{}", debug.text());
-
-    let refused = command(&["up", "--endpoint", "127.0.0.1:0", "--inspect=0.0.0.0:9229"])
-        .current_dir(project.path())
-        .output()
-        .unwrap();
-    let error = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(error.contains("the inspector cannot listen on 0.0.0.0:9229"), "{error}");
 }
 
 #[test]

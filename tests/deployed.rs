@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, creation, get, invoke, lambda, value_of};
+use crate::support::{Project, create_function, get, invoke, package, value_of, wait_for};
 
 const MANY: usize = 200;
 
@@ -14,16 +14,11 @@ fn two_hundred_functions_are_there_again_after_a_restart() {
     let server = project.up();
     std::thread::scope(|scope| {
         for client in 0..8 {
-            let endpoint = server.endpoint();
+            let server = &server;
             scope.spawn(move || {
                 for n in (client..MANY).step_by(8) {
                     let code = format!("export const handler = async () => {n};");
-                    let answer = lambda(
-                        endpoint,
-                        "POST",
-                        "/2015-03-31/functions",
-                        &creation(&format!("f{n:03}"), &code),
-                    );
+                    let answer = create_function(server, &format!("f{n:03}"), &package(&code), json!({}));
                     assert_eq!(answer.status, 201, "{}", answer.text());
                 }
             });
@@ -52,7 +47,7 @@ fn two_hundred_functions_are_there_again_after_a_restart() {
     for n in (0..MANY).step_by(23) {
         // Those whose creation was under way when the server was killed are finished first.
         let path = format!("{}/2015-03-31/functions/f{n:03}/configuration", server.endpoint());
-        crate::support::wait_for("Active", || (get(&path).json()["State"] == "Active").then_some(()));
+        wait_for("Active", || (get(&path).json()["State"] == "Active").then_some(()));
         assert_eq!(
             value_of(&invoke(server.endpoint(), &format!("f{n:03}"), "{}")),
             json!(n)

@@ -1,21 +1,17 @@
 //! Packages that are deployed through Lambda's API: what is refused, what is kept, and for how long.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    FUNCTIONS, Project, Server, answering, api, archives, base64, body_of, code_sha256, create_function, error_of, get,
-    invoke, post, refusal_of, update_code, value_of, wait_for, wait_until_ready, zip_of,
+    FUNCTIONS, Project, Server, answering, api, archives, base64, body_of, code_sha256, create_function, empty_server,
+    error_of, get, invoke, post, refusal_of, update_code, value_of, wait_for, wait_until_ready, zip_of,
 };
 
 const INVALID: &str = "InvalidParameterValueException";
-
-fn up() -> (Project, Server) {
-    let project = Project::new("functions: {}\n", &[]);
-    let server = project.up();
-    (project, server)
-}
 
 fn objects(project: &Project) -> BTreeSet<String> {
     let entries = std::fs::read_dir(project.join(".hikigane/objects")).unwrap();
@@ -42,7 +38,7 @@ fn wait_for_objects(project: &Project, packages: &[&[u8]]) {
 
 #[test]
 fn hostile_archives_are_refused_and_the_old_code_goes_on() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     let good = answering("'good'");
     body_of(&create_function(&server, "f", &good, json!({})), 201);
     wait_until_ready(&server, "f");
@@ -157,7 +153,7 @@ fn packages_go_when_nothing_needs_them_and_not_before() {
 
 #[test]
 fn compiled_code_goes_with_its_function_and_is_never_another_ones() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     // Small modules are not kept.
     let large = |text: &str| {
         let code = format!(
@@ -204,7 +200,7 @@ fn compiled_code_goes_with_its_function_and_is_never_another_ones() {
 
 #[test]
 fn a_dry_run_changes_nothing_and_an_update_may_publish() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     let (old, new) = (answering("'old'"), answering("'new'"));
     body_of(&create_function(&server, "f", &old, json!({})), 201);
     let before = wait_until_ready(&server, "f");
@@ -259,7 +255,7 @@ fn a_dry_run_changes_nothing_and_an_update_may_publish() {
 
 #[test]
 fn an_image_is_accepted_and_says_that_it_does_not_run() {
-    let (_project, server) = up();
+    let (_project, server) = empty_server();
     let image = "registry.example.com:5000/team/app:v1";
     let body = json!({
         "FunctionName": "i", "Role": "arn:aws:iam::000000000000:role/test", "PackageType": "Image", "Code": {"ImageUri": image},
@@ -333,7 +329,7 @@ fn peak(server: &Server) -> u64 {
 
 #[test]
 fn packages_and_requests_are_bounded_and_a_large_one_is_not_held_many_times() {
-    let (_project, server) = up();
+    let (_project, server) = empty_server();
     let index = archives::file("index.mjs", "export const handler = async () => 'large';");
     let of_size = |size: usize| {
         let frame = archives::zip(&[index.clone(), archives::file("noise", "")]).len();
@@ -409,7 +405,7 @@ fn what_the_manifest_hides_keeps_its_code() {
 
 #[test]
 fn a_package_that_was_damaged_on_disk_is_refused_by_name_and_others_run() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     for name in ["f", "g"] {
         body_of(
             &create_function(&server, name, &answering(&format!("'{name}'")), json!({})),
@@ -423,7 +419,10 @@ fn a_package_that_was_damaged_on_disk_is_refused_by_name_and_others_run() {
         let hash = sha2::Sha256::digest(answering("'f'"));
         hash.iter().map(|byte| format!("{byte:02x}")).collect()
     };
-    std::fs::rename(project.join(".hikigane/objects").join(&hash), project.join("away")).unwrap();
+    let object = project.join(".hikigane/objects").join(&hash);
+    // Nobody can change an object, and moving a directory is a change of it.
+    std::fs::set_permissions(&object, Permissions::from_mode(0o700)).unwrap();
+    std::fs::rename(object, project.join("away")).unwrap();
     let server = project.up();
     let (code, message) = refusal_of(&invoke(server.endpoint(), "f", "1"), 409);
     assert!(
@@ -442,7 +441,7 @@ fn a_package_that_was_damaged_on_disk_is_refused_by_name_and_others_run() {
 
 #[test]
 fn a_function_whose_code_has_no_handler_is_deployed_and_says_so_when_it_is_called() {
-    let (_project, server) = up();
+    let (_project, server) = empty_server();
     body_of(
         &create_function(&server, "f", &zip_of(&[("other.js", "1")]), json!({})),
         201,

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Project, Server, command, invoke, invoke_event, try_request, wait_for};
+use crate::support::{Answer, Project, Server, command, invoke, invoke_event, skipped, try_request, wait_for};
 
 /// Functions that note their request id, and wait for a sign of the test when the event says so.
 const MANIFEST: &str = r#"
@@ -254,7 +254,7 @@ fn the_server_runs_functions_as_the_first_process_of_a_container() {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        println!("skipped: a process namespace cannot be made here");
+        skipped("a process namespace cannot be made here");
         return;
     }
     let project = project();

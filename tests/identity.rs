@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::{Key, Project, Server, aws, boto3, get, post, request};
+use crate::support::{ANYBODY, Project, Server, aws, boto3, get, post, request};
 
-const ANYBODY: Key = ("test", "test");
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 fn server() -> (Project, Server) {

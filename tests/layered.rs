@@ -3,52 +3,29 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    FUNCTIONS, Key, Project, Server, answering, api, archives, aws, base64, body_of, boto3, create_function, get,
-    invoke, refusal_of, value_of, wait_for, wait_until_ready, zip_of,
+    ANYBODY, FUNCTIONS, LAYERS, answering, api, archives, aws, base64, body_of, boto3, create_function, empty_server,
+    get, invoke, layer_arn, publish_layer, refusal_of, value_of, wait_for, wait_until_ready, zip_of,
 };
-
-/// Any will do.
-const KEY: Key = ("test", "test");
-const LAYERS: &str = "/2018-10-31/layers";
-
-fn up() -> (Project, Server) {
-    let project = Project::new("functions: {}\n", &[]);
-    let server = project.up();
-    (project, server)
-}
-
-/// PublishLayerVersion, with more members.
-#[track_caller]
-fn publish(server: &Server, name: &str, zip: &[u8], members: Value) -> Value {
-    let mut body = json!({"Content": {"ZipFile": base64(zip)}});
-    for (member, value) in members.as_object().unwrap() {
-        body[member] = value.clone();
-    }
-    body_of(&api(server, "POST", &format!("{LAYERS}/{name}/versions"), &body), 201)
-}
-
-fn arn(name: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:000000000000:layer:{name}")
-}
 
 #[test]
 fn functions_have_layers_and_keep_them_when_those_are_deleted() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     let one = zip_of(&[
         ("nodejs/node_modules/both/index.js", "module.exports = 'both of one';"),
         ("nodejs/node_modules/alpha/index.js", "module.exports = 'alpha of one';"),
     ]);
     let two = zip_of(&[("nodejs/node_modules/both/index.js", "module.exports = 'both of two';")]);
-    publish(&server, "one", &one, json!({}));
-    publish(&server, "two", &two, json!({}));
+    publish_layer(&server, "one", &one, json!({}));
+    publish_layer(&server, "two", &two, json!({}));
     let code = zip_of(&[(
         "index.js",
         "const get = (name) => { try { return require(name); } catch (error) { return error.code; } };
          exports.handler = async () => [get('alpha'), get('both')];",
     )]);
-    let layers = json!({"Layers": [arn("one:1"), arn("two:1")]});
+    let layers = json!({"Layers": [layer_arn("one:1"), layer_arn("two:1")]});
     let created = body_of(&create_function(&server, "f", &code, layers), 201);
-    let shown = json!([{"Arn": arn("one:1"), "CodeSize": one.len()}, {"Arn": arn("two:1"), "CodeSize": two.len()}]);
+    let shown =
+        json!([{"Arn": layer_arn("one:1"), "CodeSize": one.len()}, {"Arn": layer_arn("two:1"), "CodeSize": two.len()}]);
     assert_eq!(created["Layers"], shown);
     assert_eq!(wait_until_ready(&server, "f")["Layers"], shown);
     assert_eq!(
@@ -61,7 +38,10 @@ fn functions_have_layers_and_keep_them_when_those_are_deleted() {
     );
 
     let configure = |members: Value| api(&server, "PUT", &format!("{FUNCTIONS}/f/configuration"), &members);
-    body_of(&configure(json!({"Layers": [arn("two:1"), arn("one:1")]})), 200);
+    body_of(
+        &configure(json!({"Layers": [layer_arn("two:1"), layer_arn("one:1")]})),
+        200,
+    );
     wait_until_ready(&server, "f");
     assert_eq!(
         value_of(&invoke(server.endpoint(), "f", "1")),
@@ -74,7 +54,7 @@ fn functions_have_layers_and_keep_them_when_those_are_deleted() {
         );
     }
     // The collection has been there.
-    let probe = publish(&server, "probe", &zip_of(&[("x", "1")]), json!({}));
+    let probe = publish_layer(&server, "probe", &zip_of(&[("x", "1")]), json!({}));
     assert_eq!(
         api(&server, "DELETE", &format!("{LAYERS}/probe/versions/1"), &Value::Null).status,
         204
@@ -89,7 +69,7 @@ fn functions_have_layers_and_keep_them_when_those_are_deleted() {
     let configuration = wait_until_ready(&server, "f");
     assert_eq!(
         configuration["Layers"][0],
-        json!({"Arn": arn("two:1"), "CodeSize": two.len()})
+        json!({"Arn": layer_arn("two:1"), "CodeSize": two.len()})
     );
     assert_eq!(
         value_of(&invoke(server.endpoint(), "f", "1")),
@@ -103,8 +83,8 @@ fn functions_have_layers_and_keep_them_when_those_are_deleted() {
     body_of(&configure(json!({"Description": "still"})), 200);
     wait_until_ready(&server, "f");
     assert_eq!(
-        refusal_of(&configure(json!({"Layers": [arn("one:1")]})), 400).1,
-        format!("Layer version {} does not exist.", arn("one:1"))
+        refusal_of(&configure(json!({"Layers": [layer_arn("one:1")]})), 400).1,
+        format!("Layer version {} does not exist.", layer_arn("one:1"))
     );
     body_of(&configure(json!({"Layers": []})), 200);
     assert_eq!(wait_until_ready(&server, "f").get("Layers"), None);
@@ -116,20 +96,20 @@ fn functions_have_layers_and_keep_them_when_those_are_deleted() {
 
 #[test]
 fn layers_that_a_function_cannot_have_are_refused_in_awss_words() {
-    let (_project, server) = up();
+    let (_project, server) = empty_server();
     let zip = zip_of(&[("a", "1")]);
     for name in ["l0", "l1", "l2", "l3", "l4", "l5", "l0", "l0"] {
-        publish(&server, name, &zip, json!({}));
+        publish_layer(&server, name, &zip, json!({}));
     }
     body_of(&create_function(&server, "f", &answering("1"), json!({})), 201);
     wait_until_ready(&server, "f");
-    let six: Vec<String> = (0..6).map(|number| arn(&format!("l{number}:1"))).collect();
+    let six: Vec<String> = (0..6).map(|number| layer_arn(&format!("l{number}:1"))).collect();
     let same = |a: &str, b: &str| {
         format!(
             "Two different versions of the same layer are not allowed to be referenced in the same function. {a} and {b} are versions of the same layer."
         )
     };
-    let (l1, l2, l3) = (arn("l0:1"), arn("l0:2"), arn("l0:3"));
+    let (l1, l2, l3) = (layer_arn("l0:1"), layer_arn("l0:2"), layer_arn("l0:3"));
     let missing = |arn: &str| format!("Layer version {arn} does not exist.");
     let elsewhere = l1.replace("us-east-1", "eu-west-1");
     let region =
@@ -139,8 +119,8 @@ fn layers_that_a_function_cannot_have_are_refused_in_awss_words() {
         (vec![l1.clone(), l2.clone()], same(&l1, &l2)),
         (vec![l1.clone(), l2.clone(), l3], same(&l1, &l2)),
         (vec![l1.clone(), l1.clone()], same(&l1, &l1)),
-        (vec![arn("l0:9")], missing(&arn("l0:9"))),
-        (vec![arn("absent:1")], missing(&arn("absent:1"))),
+        (vec![layer_arn("l0:9")], missing(&layer_arn("l0:9"))),
+        (vec![layer_arn("absent:1")], missing(&layer_arn("absent:1"))),
         (vec![elsewhere], region),
     ] {
         let created = create_function(&server, "g", &answering("1"), json!({"Layers": layers}));
@@ -161,7 +141,7 @@ fn layers_that_a_function_cannot_have_are_refused_in_awss_words() {
         &server,
         "PUT",
         &format!("{FUNCTIONS}/f/configuration"),
-        &json!({"Layers": [arn("l0")]}),
+        &json!({"Layers": [layer_arn("l0")]}),
     );
     let (code, message) = refusal_of(&answer, 400);
     assert!(
@@ -172,9 +152,9 @@ fn layers_that_a_function_cannot_have_are_refused_in_awss_words() {
 
 #[test]
 fn a_functions_code_and_layers_share_one_limit() {
-    let (_project, server) = up();
+    let (_project, server) = empty_server();
     let zeros = |megabytes: usize| archives::zip(&[archives::file("zeros", vec![0; megabytes * 1_000_000]).deflated()]);
-    publish(&server, "large", &zeros(200), json!({}));
+    publish_layer(&server, "large", &zeros(200), json!({}));
     let code = |megabytes: usize| {
         let zeros = archives::file("zeros", vec![0; megabytes * 1_000_000]).deflated();
         archives::zip(&[
@@ -182,7 +162,7 @@ fn a_functions_code_and_layers_share_one_limit() {
             zeros,
         ])
     };
-    let layers = json!({"Layers": [arn("large:1")]});
+    let layers = json!({"Layers": [layer_arn("large:1")]});
     let too_large = "Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is 270000037 bytes.";
     let answer = create_function(&server, "f", &code(70), layers.clone());
     assert_eq!(
@@ -239,15 +219,15 @@ except client.exceptions.ResourceNotFoundException:
     pass
 print("true")
 "#;
-    let (project, server) = up();
-    if let Some(done) = boto3(&server, &project, KEY, SCRIPT) {
+    let (project, server) = empty_server();
+    if let Some(done) = boto3(&server, &project, ANYBODY, SCRIPT) {
         assert_eq!(done, true);
     }
     std::fs::write(project.join("layer.zip"), zip_of(&[("a", "1")])).unwrap();
     let publish =
         "lambda publish-layer-version --layer-name cli --zip-file fileb://layer.zip --compatible-architectures arm64";
     let arguments: Vec<&str> = publish.split(' ').collect();
-    if let Some((good, published)) = aws(&server, &project, KEY, &arguments) {
+    if let Some((good, published)) = aws(&server, &project, ANYBODY, &arguments) {
         assert!(good, "{published}");
         assert_eq!(
             (&published["Version"], &published["CompatibleArchitectures"]),

@@ -2,29 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, Server, api, base64, body_of, code_sha256, get, refusal_of, zip_of};
-
-const LAYERS: &str = "/2018-10-31/layers";
-
-fn up() -> (Project, Server) {
-    let project = Project::new("functions: {}\n", &[]);
-    let server = project.up();
-    (project, server)
-}
-
-/// PublishLayerVersion, with more members.
-#[track_caller]
-fn publish(server: &Server, name: &str, zip: &[u8], members: Value) -> Value {
-    let mut body = json!({"Content": {"ZipFile": base64(zip)}});
-    for (member, value) in members.as_object().unwrap() {
-        body[member] = value.clone();
-    }
-    body_of(&api(server, "POST", &format!("{LAYERS}/{name}/versions"), &body), 201)
-}
-
-fn arn(name: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:000000000000:layer:{name}")
-}
+use crate::support::{
+    LAYERS, Server, api, base64, body_of, code_sha256, empty_server, get, layer_arn, publish_layer, refusal_of, zip_of,
+};
 
 fn look(server: &Server, path: &str) -> Value {
     body_of(&api(server, "GET", &format!("{LAYERS}{path}"), &Value::Null), 200)
@@ -32,9 +12,9 @@ fn look(server: &Server, path: &str) -> Value {
 
 #[test]
 fn a_layers_versions_are_published_shown_listed_and_deleted() {
-    let (project, server) = up();
+    let (project, server) = empty_server();
     let zip = zip_of(&[("nodejs/node_modules/alpha/index.js", "module.exports = 1;")]);
-    let first = publish(
+    let first = publish_layer(
         &server,
         "alpha",
         &zip,
@@ -50,23 +30,23 @@ fn a_layers_versions_are_published_shown_listed_and_deleted() {
     assert_eq!(
         first,
         json!({
-            "LayerArn": arn("alpha"), "LayerVersionArn": arn("alpha:1"), "Version": 1, "Description": "the first", "LicenseInfo": "MIT",
+            "LayerArn": layer_arn("alpha"), "LayerVersionArn": layer_arn("alpha:1"), "Version": 1, "Description": "the first", "LicenseInfo": "MIT",
             "CompatibleRuntimes": ["nodejs22.x", "nodejs24.x"], "CompatibleArchitectures": ["x86_64"], "CreatedDate": created,
             "Content": {"Location": location, "CodeSha256": code_sha256(&zip), "CodeSize": zip.len()},
         })
     );
     assert_eq!(look(&server, "/alpha/versions/1"), first);
-    let by_arn = format!("?find=LayerVersion&Arn={}", arn("alpha:1").replace(':', "%3A"));
+    let by_arn = format!("?find=LayerVersion&Arn={}", layer_arn("alpha:1").replace(':', "%3A"));
     assert_eq!(look(&server, &by_arn), first);
-    assert_eq!(look(&server, &format!("/{}/versions/1", arn("alpha"))), first);
+    assert_eq!(look(&server, &format!("/{}/versions/1", layer_arn("alpha"))), first);
 
-    let second = publish(&server, "alpha", &zip, json!({"CompatibleRuntimes": ["nodejs24.x"]}));
+    let second = publish_layer(&server, "alpha", &zip, json!({"CompatibleRuntimes": ["nodejs24.x"]}));
     assert_eq!((&second["Version"], &second["Description"]), (&json!(2), &json!("")));
     assert_eq!(
         (second.get("LicenseInfo"), second.get("CompatibleArchitectures")),
         (None, None)
     );
-    let empty = publish(
+    let empty = publish_layer(
         &server,
         "empty",
         &zip,
@@ -85,7 +65,7 @@ fn a_layers_versions_are_published_shown_listed_and_deleted() {
             .retain(|member, _| member != "Content" && member != "LayerArn");
         entry
     };
-    let layer = |name: &str, version: &Value| json!({"LayerName": name, "LayerArn": arn(name), "LatestMatchingVersion": entry(version)});
+    let layer = |name: &str, version: &Value| json!({"LayerName": name, "LayerArn": layer_arn(name), "LatestMatchingVersion": entry(version)});
     assert_eq!(
         look(&server, ""),
         json!({"Layers": [layer("alpha", &second), layer("empty", &empty)]})
@@ -139,7 +119,7 @@ fn a_layers_versions_are_published_shown_listed_and_deleted() {
     drop(server);
     let server = project.up();
     assert_eq!(
-        publish(&server, "alpha", &zip, json!({}))["Version"],
+        publish_layer(&server, "alpha", &zip, json!({}))["Version"],
         3,
         "numbers are never given twice"
     );
@@ -151,8 +131,8 @@ fn a_layers_versions_are_published_shown_listed_and_deleted() {
 
 #[test]
 fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
-    let (_project, server) = up();
-    publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
+    let (_project, server) = empty_server();
+    publish_layer(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
     let invalid = "InvalidParameterValueException";
     let nothing = (
         "ResourceNotFoundException",
@@ -181,7 +161,7 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
         ),
         (
             "GET",
-            &format!("?find=LayerVersion&Arn={}", arn("alpha:7")),
+            &format!("?find=LayerVersion&Arn={}", layer_arn("alpha:7")),
             404,
             nothing,
         ),
@@ -195,7 +175,7 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
             "GET",
             &format!(
                 "?find=LayerVersion&Arn={}",
-                arn("alpha:1").replace("us-east-1", "eu-west-1")
+                layer_arn("alpha:1").replace("us-east-1", "eu-west-1")
             ),
             404,
             nothing,
@@ -211,7 +191,7 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
     }
     for (path, message) in [
         (
-            format!("?find=LayerVersion&Arn={}", arn("alpha")),
+            format!("?find=LayerVersion&Arn={}", layer_arn("alpha")),
             "at 'arn' failed to satisfy constraint",
         ),
         (
@@ -232,7 +212,7 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
         let (_, found) = refusal_of(&answer, 400);
         assert!(found.contains(message), "{path}: {found}");
     }
-    let foreign = arn("insights:14").replace("000000000000", "580247275435");
+    let foreign = layer_arn("insights:14").replace("000000000000", "580247275435");
     let answer = api(
         &server,
         "GET",
@@ -257,7 +237,7 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
         "Could not unzip uploaded file. Please check your file, then try to upload again."
     );
     assert_eq!(
-        publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}))["Version"],
+        publish_layer(&server, "alpha", &zip_of(&[("a", "1")]), json!({}))["Version"],
         2,
         "what was refused has no number"
     );
@@ -265,8 +245,8 @@ fn what_is_wrong_with_a_request_for_a_layer_is_said_in_awss_words() {
 
 #[test]
 fn who_may_use_a_layer_version_is_kept_as_a_policy() {
-    let (_project, server) = up();
-    publish(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
+    let (_project, server) = empty_server();
+    publish_layer(&server, "alpha", &zip_of(&[("a", "1")]), json!({}));
     let policy = |version: u32| format!("{LAYERS}/alpha/versions/{version}/policy");
     let add = |version: u32, query: &str, members: Value| {
         let mut body = json!({"StatementId": "s1", "Action": "lambda:GetLayerVersion", "Principal": "*"});
@@ -278,7 +258,7 @@ fn who_may_use_a_layer_version_is_kept_as_a_policy() {
     let shown = || api(&server, "GET", &policy(1), &Value::Null);
     let not_found = |message: &str| ("ResourceNotFoundException".to_owned(), message.to_owned());
     let no_policy = not_found("No policy is associated with the given resource.");
-    let no_version = not_found(&format!("Layer version {} does not exist.", arn("alpha:2")));
+    let no_version = not_found(&format!("Layer version {} does not exist.", layer_arn("alpha:2")));
     assert_eq!(refusal_of(&shown(), 404), no_policy);
     assert_eq!(refusal_of(&add(2, "", json!({})), 404), no_version);
     assert_eq!(
@@ -289,7 +269,7 @@ fn who_may_use_a_layer_version_is_kept_as_a_policy() {
     assert_eq!(refusal_of(&remove(2, "s1"), 404), no_version);
 
     let first = body_of(&add(1, "", json!({})), 201);
-    let all = json!({"Sid": "s1", "Effect": "Allow", "Principal": "*", "Action": "lambda:GetLayerVersion", "Resource": arn("alpha:1")});
+    let all = json!({"Sid": "s1", "Effect": "Allow", "Principal": "*", "Action": "lambda:GetLayerVersion", "Resource": layer_arn("alpha:1")});
     assert_eq!(
         serde_json::from_str::<Value>(first["Statement"].as_str().unwrap()).unwrap(),
         all
@@ -313,7 +293,7 @@ fn who_may_use_a_layer_version_is_kept_as_a_policy() {
     assert_ne!(document["RevisionId"], revision);
     let one = json!({
         "Sid": "s2", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "lambda:GetLayerVersion",
-        "Resource": arn("alpha:1"), "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}},
+        "Resource": layer_arn("alpha:1"), "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}},
     });
     assert_eq!(
         serde_json::from_str::<Value>(document["Policy"].as_str().unwrap()).unwrap(),

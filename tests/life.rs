@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::{Key, Project, Server, aws, base64, boto3, invoke, value_of, zip_of};
+use crate::support::{ANYBODY, Project, Server, aws, base64, boto3, invoke, lacking, value_of, zip_of};
 
-const ANYBODY: Key = ("test", "test");
 const ROLE: &str = "arn:aws:iam::000000000000:role/r";
 
 fn server() -> (Project, Server) {
@@ -128,7 +127,7 @@ fn the_aws_command_line_leads_a_function_from_its_creation_to_its_end() {
 #[test]
 fn awss_sdk_for_javascript_leads_a_function_from_its_creation_to_its_end() {
     let Some(directory) = crate::npm::install() else {
-        return eprintln!("skipped: there is no `npm` command here");
+        return lacking("`npm` command");
     };
     std::fs::write(directory.join("life.mjs"), include_str!("clients/life.mjs")).unwrap();
     // JSON is YAML.

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::operations::{api, create_function, done, empty_server, refused};
-use crate::support::{Project, assert_recorded, post, wait_for};
+use crate::support::{Project, api, assert_recorded, create, done, empty_server, post, refused, wait_for};
 
 const MODULE: &str = "exports.handler = async () => 1;";
 
@@ -14,7 +13,7 @@ fn the_account_shows_its_limits_and_what_is_used() {
         &[("a.js", MODULE)],
     );
     let server = project.up();
-    let settings = || done(&server, "GET", "2016-08-19/account-settings", &Value::Null, 200);
+    let settings = || done(&server, "GET", "/2016-08-19/account-settings", &Value::Null, 200);
     let before = settings();
     assert_eq!(
         before["AccountLimit"],
@@ -30,8 +29,8 @@ fn the_account_shows_its_limits_and_what_is_used() {
         before["AccountUsage"],
         json!({"TotalCodeSize": MODULE.len(), "FunctionCount": 1})
     );
-    let created = create_function(&server, "f", MODULE);
-    done(&server, "POST", "2015-03-31/functions/f/versions", &json!({}), 201);
+    let created = create(&server, "f", MODULE);
+    done(&server, "POST", "/2015-03-31/functions/f/versions", &json!({}), 201);
     let size = MODULE.len() as u64 + 2 * created["CodeSize"].as_u64().unwrap();
     assert_eq!(
         settings()["AccountUsage"],
@@ -42,8 +41,8 @@ fn the_account_shows_its_limits_and_what_is_used() {
 #[test]
 fn whether_loops_are_stopped_is_kept() {
     let (project, server) = empty_server();
-    create_function(&server, "f", MODULE);
-    let path = |name: &str| format!("2024-08-31/functions/{name}/recursion-config");
+    create(&server, "f", MODULE);
+    let path = |name: &str| format!("/2024-08-31/functions/{name}/recursion-config");
     let get = |expect: &str| {
         let found = done(&server, "GET", &path("f"), &Value::Null, 200);
         assert_eq!(found, json!({ "RecursiveLoop": expect }));
@@ -69,9 +68,9 @@ fn whether_loops_are_stopped_is_kept() {
 #[test]
 fn when_a_runtime_is_renewed_is_kept_for_each_version() {
     let (_project, server) = empty_server();
-    create_function(&server, "f", MODULE);
-    done(&server, "POST", "2015-03-31/functions/f/versions", &json!({}), 201);
-    let path = |rest: &str| format!("2021-07-20/functions/{rest}");
+    create(&server, "f", MODULE);
+    done(&server, "POST", "/2015-03-31/functions/f/versions", &json!({}), 201);
+    let path = |rest: &str| format!("/2021-07-20/functions/{rest}");
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
     let get = |query: &str, expect: Value| {
         let found = done(
@@ -113,9 +112,9 @@ fn when_a_runtime_is_renewed_is_kept_for_each_version() {
 #[test]
 fn the_deprecated_invoke_async_queues_an_event() {
     let (_project, server) = empty_server();
-    create_function(&server, "f", "exports.handler = async (event) => event.n;");
+    create(&server, "f", "exports.handler = async (event) => event.n;");
     for (path, n) in [("invoke-async", 1), ("invoke-async/", 2)] {
-        let (path, output) = (format!("2014-11-13/functions/f/{path}"), json!(n.to_string()));
+        let (path, output) = (format!("/2014-11-13/functions/f/{path}"), json!(n.to_string()));
         let answer = api(&server, "POST", &path, &json!({ "n": n }));
         assert_eq!((answer.status, answer.text().as_str()), (202, r#"{"Status":202}"#));
         wait_for("the run", || {
@@ -127,7 +126,7 @@ fn the_deprecated_invoke_async_queues_an_event() {
     assert_recorded(&refused(
         &server,
         "POST",
-        "2014-11-13/functions/f:non-existent-alias/invoke-async",
+        "/2014-11-13/functions/f:non-existent-alias/invoke-async",
         &json!({}),
     ));
     let url = format!("{}/2014-11-13/functions/f/invoke-async", server.endpoint());

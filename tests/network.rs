@@ -5,7 +5,7 @@ use std::net::{TcpListener, UdpSocket};
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, Server, get, invoke, project_of, value_of};
+use crate::support::{Project, Server, get, invoke, project_of, skipped, value_of};
 
 /// Connects as the event says, and tells what came of it.
 const PROBE: &str = r#"
@@ -104,7 +104,7 @@ fn a_listed_name_does_not_open_this_machine() {
 #[test]
 fn a_block_of_ipv6_addresses_opens_them_and_no_others() {
     let Ok(open) = TcpListener::bind("[::1]:0") else {
-        println!("skipped: this machine has no IPv6");
+        skipped("this machine has no IPv6");
         return;
     };
     let port = open.local_addr().unwrap().port();

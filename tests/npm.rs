@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Project, post, wait_for};
+use crate::support::{Project, lacking, post, wait_for};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/npm");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
@@ -29,7 +29,7 @@ const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42c
 #[test]
 fn the_packages_that_functions_use_most_do_what_the_page_says() {
     let Some(directory) = install() else {
-        return eprintln!("skipped: there is no `npm` command here");
+        return lacking("`npm` command");
     };
     let services = Services::start();
     let cases = cases();

@@ -1,12 +1,12 @@
 //! Provisioned concurrency: environments that are initialised before anybody calls.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Project, Server, create, get, invoke, lambda, packed, publish, settled, value_of, wait_for,
+    Answer, Project, Server, api, aws_lambda, create, empty_server, get, invoke, packed, publish, value_of, wait_for,
+    wait_until_ready,
 };
 
 /// Says how its environment came to be, and which one it is; waits or ends when told to.
@@ -21,24 +21,18 @@ const TELLS: &str = r#"
 "#;
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
 
-fn server() -> (Project, Server) {
-    let project = Project::new("functions: {}\n", &[]);
-    let server = project.up();
-    (project, server)
-}
-
 /// A server with the function `f` and its version 1.
 fn published() -> (Project, Server) {
-    let (project, server) = server();
+    let (project, server) = empty_server();
     create(&server, "f", TELLS);
-    assert_eq!(publish(&server, "f"), 1);
+    assert_eq!(publish(&server, "f")["Version"], "1");
     (project, server)
 }
 
 /// New code, and a version of it.
 fn publish_again(server: &Server, code: &str) -> u64 {
     let body = json!({"ZipFile": packed(code), "Publish": true});
-    let answer = lambda(server.endpoint(), "PUT", "/2015-03-31/functions/f/code", &body);
+    let answer = api(server, "PUT", "/2015-03-31/functions/f/code", &body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["Version"].as_str().unwrap().parse().unwrap()
 }
@@ -49,7 +43,7 @@ fn path(function: &str, qualifier: &str) -> String {
 
 fn put(server: &Server, qualifier: &str, many: u32) -> Answer {
     let body = json!({"ProvisionedConcurrentExecutions": many});
-    lambda(server.endpoint(), "PUT", &path("f", qualifier), &body)
+    api(server, "PUT", &path("f", qualifier), &body)
 }
 
 fn got(server: &Server, qualifier: &str) -> Answer {
@@ -57,12 +51,12 @@ fn got(server: &Server, qualifier: &str) -> Answer {
 }
 
 fn delete(server: &Server, qualifier: &str) -> Answer {
-    lambda(server.endpoint(), "DELETE", &path("f", qualifier), &Value::Null)
+    api(server, "DELETE", &path("f", qualifier), &Value::Null)
 }
 
 fn reserve(server: &Server, reserved: u32) -> Answer {
     let body = json!({"ReservedConcurrentExecutions": reserved});
-    lambda(server.endpoint(), "PUT", "/2017-10-31/functions/f/concurrency", &body)
+    api(server, "PUT", "/2017-10-31/functions/f/concurrency", &body)
 }
 
 /// Waits for a status; returns the whole answer without its time, which is looked at here.
@@ -276,7 +270,7 @@ fn a_function_that_cannot_be_initialised_is_told_and_tried_again() {
         sign.to_str().unwrap()
     );
     create(&server, "f", &code);
-    assert_eq!(publish(&server, "f"), 1);
+    assert_eq!(publish(&server, "f")["Version"], "1");
     assert_eq!(put(&server, "1", 1).status, 202);
     let mut failed = status(1, 0, "FAILED");
     failed["StatusReason"] = json!("FUNCTION_ERROR_INIT_FAILURE");
@@ -344,12 +338,12 @@ fn what_is_provisioned_outlives_the_server_and_not_its_version() {
     assert_eq!(rest, json!({"ProvisionedConcurrencyConfigs": [configs[1]]}));
 
     let path = "/2015-03-31/functions/f?Qualifier=1";
-    assert_eq!(lambda(server.endpoint(), "DELETE", path, &Value::Null).status, 204);
+    assert_eq!(api(&server, "DELETE", path, &Value::Null).status, 204);
     assert_eq!(list("")["ProvisionedConcurrencyConfigs"], json!([configs[1]]));
     let path = "/2015-03-31/functions/f";
-    assert_eq!(lambda(server.endpoint(), "DELETE", path, &Value::Null).status, 204);
+    assert_eq!(api(&server, "DELETE", path, &Value::Null).status, 204);
     create(&server, "f", TELLS);
-    assert_eq!(publish(&server, "f"), 1);
+    assert_eq!(publish(&server, "f")["Version"], "1");
     assert_eq!(list(""), json!({"ProvisionedConcurrencyConfigs": []}));
     assert_eq!(reserve(&server, 900).status, 200, "nothing is set aside any more");
 }
@@ -360,10 +354,7 @@ fn what_is_provisioned_for_an_alias_moves_with_it() {
     assert_eq!(publish_again(&server, &format!("{TELLS}//")), 2);
     let aliases = "/2015-03-31/functions/f/aliases";
     let live = json!({"Name": "live", "FunctionVersion": "1"});
-    let answer = lambda(server.endpoint(), "POST", aliases, &live);
-    if answer.status == 501 {
-        return eprintln!("skipped: this server has no aliases");
-    }
+    let answer = api(&server, "POST", aliases, &live);
     assert_eq!(answer.status, 201, "{}", answer.text());
 
     assert_eq!(put(&server, "live", 1).status, 202);
@@ -378,7 +369,7 @@ fn what_is_provisioned_for_an_alias_moves_with_it() {
     assert_eq!(refused(&put(&server, "1", 1)), pointed);
 
     let path = format!("{aliases}/live");
-    let moved = lambda(server.endpoint(), "PUT", &path, &json!({"FunctionVersion": "2"}));
+    let moved = api(&server, "PUT", &path, &json!({"FunctionVersion": "2"}));
     assert_eq!(moved.status, 200, "{}", moved.text());
     assert_eq!(once(&server, "live", "READY"), status(1, 1, "READY"));
     assert_eq!(at_once(&server, "f:live", 1), kinds(&[("provisioned-concurrency", 1)]));
@@ -396,7 +387,7 @@ fn what_is_provisioned_for_an_alias_moves_with_it() {
     assert_eq!(refused(&put(&server, "live", 1)), twice);
     assert_eq!(delete(&server, "2").status, 204);
     assert_eq!(put(&server, "live", 1).status, 202);
-    assert_eq!(lambda(server.endpoint(), "DELETE", &path, &Value::Null).status, 204);
+    assert_eq!(api(&server, "DELETE", &path, &Value::Null).status, 204);
     let list = format!(
         "{}/2019-09-30/functions/f/provisioned-concurrency?List=ALL",
         server.endpoint()
@@ -439,34 +430,17 @@ fn a_function_of_the_manifest_has_it_for_its_unpublished_version() {
 fn the_aws_command_line_can_be_used() {
     let (project, server) = published();
     let aws = |operation: &str, arguments: &[&str]| {
-        let output = Command::new("aws")
-            .args([
-                "--endpoint-url",
-                server.endpoint(),
-                "--output",
-                "json",
-                "lambda",
-                operation,
-            ])
-            .args(["--function-name", "f"])
-            .args(arguments)
-            .current_dir(project.path())
-            .env("AWS_CONFIG_FILE", project.join("aws.ini"))
-            .env("AWS_PAGER", "")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .output();
-        let output = match output {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            output => output.unwrap(),
-        };
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Some(serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
+        let (good, said) = aws_lambda(
+            &server,
+            &project,
+            &[&[operation, "--function-name", "f"], arguments].concat(),
+        )?;
+        assert!(good, "{said}");
+        Some(said)
     };
     let many = ["--qualifier", "1", "--provisioned-concurrent-executions", "1"];
     let Some(answer) = aws("put-provisioned-concurrency-config", &many) else {
-        return eprintln!("skipped: there is no `aws` command here");
+        return;
     };
     assert_eq!(answer["Status"], "IN_PROGRESS");
     once(&server, "1", "READY");
@@ -475,6 +449,6 @@ fn the_aws_command_line_can_be_used() {
     let answer = aws("list-provisioned-concurrency-configs", &[]).unwrap();
     assert_eq!(answer["ProvisionedConcurrencyConfigs"].as_array().unwrap().len(), 1);
     aws("delete-provisioned-concurrency-config", &many[..2]).unwrap();
-    settled(&server, "f");
+    wait_until_ready(&server, "f");
     assert_eq!(got(&server, "1").status, 404);
 }

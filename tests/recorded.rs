@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Answer, Project, Server, base64, request, wait_until_ready, zip_of};
+use crate::support::{Answer, Project, Server, is_like, packed, recorded, request, wait_until_ready};
 
 mod answers;
 
@@ -38,10 +38,10 @@ const OUT_OF_REACH: [&str; 1] = ["Error occurred while DescribeSecurityGroups."]
 
 #[test]
 fn what_aws_refuses_is_refused_in_its_words() {
-    let Some(recorded) = recorded("aws_errors.json") else {
+    let Some(errors) = recorded("aws_errors.json") else {
         return;
     };
-    let recorded: Vec<Refusal> = recorded.as_array().unwrap().iter().map(Refusal::of_recording).collect();
+    let recorded: Vec<Refusal> = errors.as_array().unwrap().iter().map(Refusal::of_recording).collect();
     let of_lambda: Vec<&Refusal> = recorded.iter().filter(|refusal| refusal.is_of_lambda()).collect();
     let (_project, server) = server();
     let mut seen: Vec<&Refusal> = Vec::new();
@@ -186,35 +186,6 @@ fn without_values(message: &str) -> (String, Vec<BTreeSet<&str>>) {
     (text, sets)
 }
 
-/// Whether a text is like a recorded one, in which `<..>` stands for anything, and AWS's account for ours.
-fn is_like(template: &str, text: &str) -> bool {
-    let template = template.replace("111111111111", "000000000000");
-    let mut pieces = Vec::new();
-    let mut rest = template.as_str();
-    while let Some((before, (_, after))) = rest
-        .split_once('<')
-        .and_then(|(before, after)| Some((before, after.split_once('>')?)))
-    {
-        pieces.push(before);
-        rest = after;
-    }
-    pieces.push(rest);
-    let Some((first, others)) = pieces.split_first() else {
-        return false;
-    };
-    let Some((last, between)) = others.split_last() else {
-        return *first == text;
-    };
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    for piece in between {
-        let Some(place) = rest.find(piece) else { return false };
-        rest = &rest[place + piece.len()..];
-    }
-    rest.ends_with(last)
-}
-
 #[test]
 fn a_recording_is_like_what_has_its_words() {
     for (template, text, alike) in [
@@ -240,16 +211,6 @@ fn a_recording_is_like_what_has_its_words() {
         values("enum value set: [b, a]; enum value set: [c]"),
         [BTreeSet::from(["a", "b"]), BTreeSet::from(["c"])]
     );
-}
-
-/// Answers recorded from AWS, which are kept beside the repository, not in it.
-fn recorded(file: &str) -> Option<Value> {
-    let path = format!("{}/../../../shared/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: {file} is not here");
-        return None;
-    };
-    Some(serde_json::from_str(&text).unwrap())
 }
 
 /// A server with a bucket that has nothing in it.
@@ -326,7 +287,7 @@ fn expand(text: &str) -> String {
         );
         text = text.replace(&whole, &members);
     }
-    let code = |handler: &str| base64(&zip_of(&[("index.js", &format!("exports.handler = {handler};"))]));
+    let code = |handler: &str| packed(&format!("exports.handler = {handler};"));
     if let Some((_, rest)) = text.split_once("$MODULE(") {
         let (handler, _) = rest.split_once(")\"").unwrap();
         let whole = format!("$MODULE({handler})");

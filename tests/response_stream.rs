@@ -1,11 +1,11 @@
 //! Response streaming as its callers see it: InvokeWithResponseStream, in time, in order, within bounds.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{Project, Server, Stream, StreamEvent, children, invoke, request, serve, value_of, wait_for};
+use crate::support::{
+    ANYBODY, Project, Server, Stream, StreamEvent, boto3, children, invoke, request, serve, value_of, wait_for,
+};
 
 const CODE: &str = r#"
 const fs = require('node:fs');
@@ -505,10 +505,9 @@ fn the_context_knows_the_tenant() {
 
 /// What boto3 makes of an answer.
 const BOTO3: &str = r#"
-import boto3, hashlib, json, sys
+import boto3, hashlib, json
 from botocore.config import Config
-client = boto3.client("lambda", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="test",
-                      aws_secret_access_key="test", config=Config(retries={"max_attempts": 0}))
+client = boto3.client("lambda", config=Config(retries={"max_attempts": 0}))
 def call(function, event, **more):
     answer = client.invoke_with_response_stream(FunctionName=function, Payload=json.dumps(event), **more)
     chunks, complete = [], None
@@ -531,21 +530,10 @@ print(json.dumps({
 
 #[test]
 fn boto3_reads_the_stream() {
-    let found = Command::new("python3").args(["-c", "import boto3"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: there is no boto3 here");
-    }
     let (project, server) = server(&["sums", "fails"], "");
-    project.write("client.py", BOTO3);
-    let output = Command::new("python3")
-        .arg(project.join("client.py"))
-        .arg(server.endpoint())
-        .env("AWS_CONFIG_FILE", "/dev/null")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .output()
-        .unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let Some(told) = boto3(&server, &project, ANYBODY, BOTO3) else {
+        return;
+    };
     assert_eq!(
         told,
         json!({

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::command;
+use crate::support::{command, lacking};
 
 /// A directory with a key, its certificate and a zip; `None` where there is no `openssl` to make them.
 pub fn desk(curve: &str) -> Option<TempDir> {
@@ -19,7 +19,7 @@ pub fn desk(curve: &str) -> Option<TempDir> {
         ),
     );
     if !made {
-        println!("skipped: there is no openssl");
+        lacking("`openssl` command");
         return None;
     }
     // An archive without entries: its end alone (PKWARE, APPNOTE.TXT 4.3.16).

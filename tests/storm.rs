@@ -7,12 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::{Answer, Project, Server, creation, get, invoke, packed, try_request, value_of};
+use crate::support::{
+    Answer, Project, Server, code_sha256, creation, get, invoke, package, packed, try_request, value_of,
+};
 
 const CLIENTS: u64 = 64;
 const FUNCTIONS: usize = 8;
@@ -115,7 +114,7 @@ impl Storm {
                 self.change(
                     "POST",
                     "/2015-03-31/functions",
-                    &creation(&name(function), &code(number)),
+                    &creation(&name(function), &package(&code(number)), json!({})),
                 );
             }
             8..24 => self.publish_code(function),
@@ -170,8 +169,8 @@ impl Storm {
 
     fn number(&self) -> u64 {
         let number = self.numbers.fetch_add(1, Relaxed);
-        let zip = BASE64_STANDARD.decode(packed(&code(number))).unwrap();
-        let hash = BASE64_STANDARD.encode(Sha256::digest(zip));
+        let zip = package(&code(number));
+        let hash = code_sha256(&zip);
         self.hashes.lock().unwrap().insert(hash, number);
         number
     }

@@ -2,26 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::assert_recorded;
-use crate::support::operations::{create_function, done, empty_server, refused};
+use crate::support::{assert_recorded, create, declaring_server, done, empty_server, refused};
 
 const MODULE: &str = "exports.handler = async () => 1;";
 
 fn tags(resource: &str) -> String {
-    format!("2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3A{resource}")
+    format!("/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3A{resource}")
 }
 
 #[test]
 fn functions_have_tags() {
     let (project, server) = empty_server();
-    create_function(&server, "f", MODULE);
+    create(&server, "f", MODULE);
     let f = tags("function%3Af");
     let list = |expect: Value| assert_eq!(done(&server, "GET", &f, &Value::Null, 200), json!({"Tags": expect}));
     list(json!({}));
     done(&server, "POST", &f, &json!({"Tags": {"a": "1", "b": "2"}}), 204);
     done(&server, "POST", &f, &json!({"Tags": {"b": "3", "c d": ""}}), 204);
     list(json!({"a": "1", "b": "3", "c d": ""}));
-    let whole = done(&server, "GET", "2015-03-31/functions/f", &Value::Null, 200);
+    let whole = done(&server, "GET", "/2015-03-31/functions/f", &Value::Null, 200);
     assert_eq!(whole["Tags"], json!({"a": "1", "b": "3", "c d": ""}));
     done(
         &server,
@@ -50,10 +49,10 @@ fn functions_have_tags() {
 #[test]
 fn mappings_have_tags() {
     let (_project, server) = empty_server();
-    create_function(&server, "f", MODULE);
+    create(&server, "f", MODULE);
     let mapping =
         json!({"FunctionName": "f", "EventSourceArn": "arn:aws:sqs:us-east-1:000000000000:q", "Tags": {"a": "1"}});
-    let created = done(&server, "POST", "2015-03-31/event-source-mappings", &mapping, 202);
+    let created = done(&server, "POST", "/2015-03-31/event-source-mappings", &mapping, 202);
     let path = tags(&format!("event-source-mapping%3A{}", created["UUID"].as_str().unwrap()));
     done(&server, "POST", &path, &json!({"Tags": {"b": "2"}}), 204);
     done(&server, "DELETE", &format!("{path}?tagKeys=a"), &Value::Null, 204);
@@ -66,12 +65,12 @@ fn mappings_have_tags() {
 #[test]
 fn what_cannot_have_tags_is_refused_in_awss_words() {
     let (_project, server) = empty_server();
-    create_function(&server, "f", MODULE);
+    create(&server, "f", MODULE);
     let uuid = "11111111-2222-3333-4444-555555555555";
     for (method, path, body) in [
         (
             "POST",
-            "2017-03-31/tags/arn%3Aaws%3Asomething".to_owned(),
+            "/2017-03-31/tags/arn%3Aaws%3Asomething".to_owned(),
             json!({"Tags": {"a": "1"}}),
         ),
         ("POST", tags("function%3Adoesnotexist"), json!({"Tags": {"a": "1"}})),
@@ -95,7 +94,7 @@ fn what_cannot_have_tags_is_refused_in_awss_words() {
 
 #[test]
 fn what_marks_a_function_of_the_manifest_stays() {
-    let (_project, server) = empty_server();
+    let (_project, server) = declaring_server();
     let path = tags("function%3Adeclared");
     let mark = json!({"Tags": {"hikigane:declared-in": "manifest"}});
     assert_eq!(done(&server, "GET", &path, &Value::Null, 200), mark);

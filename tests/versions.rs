@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::operations::{create_function, done, empty_server, update_code, wait_until_updated, zip_base64};
-use crate::support::{assert_as_recorded, invoke, recorded, wait_for};
+use crate::support::{
+    assert_as_recorded, create, declaring_server, done, empty_server, invoke, packed, recorded, update, wait_for,
+    wait_until_ready,
+};
 
 fn module(variant: &str) -> String {
     format!("exports.handler = async (event, context) => ['{variant}', context.functionVersion];")
@@ -12,7 +14,7 @@ fn module(variant: &str) -> String {
 #[test]
 fn versions_are_shown_as_aws_shows_them() {
     let (_project, server) = empty_server();
-    let code = |variant: &str| zip_base64(&module(variant));
+    let code = |variant: &str| packed(&module(variant));
     let function = json!({
         "FunctionName": "f",
         "Description": "No version :(",
@@ -21,20 +23,20 @@ fn versions_are_shown_as_aws_shows_them() {
         "Role": "arn:aws:iam::000000000000:role/r",
         "Code": {"ZipFile": code("version1")},
     });
-    let created = done(&server, "POST", "2015-03-31/functions", &function, 201);
-    wait_until_updated(&server, "f");
+    let created = done(&server, "POST", "/2015-03-31/functions", &function, 201);
+    wait_until_ready(&server, "f");
     let configuration = || {
         done(
             &server,
             "GET",
-            "2015-03-31/functions/f/configuration",
+            "/2015-03-31/functions/f/configuration",
             &Value::Null,
             200,
         )
     };
     let publish = |description: &str| {
         let body = json!({ "Description": description });
-        done(&server, "POST", "2015-03-31/functions/f/versions", &body, 201)
+        done(&server, "POST", "/2015-03-31/functions/f/versions", &body, 201)
     };
     let before = configuration();
     let first = publish("First version description :)");
@@ -47,19 +49,19 @@ fn versions_are_shown_as_aws_shows_them() {
     let updated = done(
         &server,
         "PUT",
-        "2015-03-31/functions/f/code",
+        "/2015-03-31/functions/f/code",
         &json!({"ZipFile": code("version2")}),
         200,
     );
-    wait_until_updated(&server, "f");
+    wait_until_ready(&server, "f");
     let second = publish("Second version description :)");
     let body = json!({"ZipFile": code("version3"), "Publish": true});
-    let third = done(&server, "PUT", "2015-03-31/functions/f/code", &body, 200);
+    let third = done(&server, "PUT", "/2015-03-31/functions/f/code", &body, 200);
     let invoked = wait_for("version 3", || {
         Some(invoke(server.endpoint(), "f:3", "{}")).filter(|answer| answer.status == 200)
     });
     assert_eq!(invoked.json(), json!(["version3", "3"]));
-    wait_until_updated(&server, "f");
+    wait_until_ready(&server, "f");
     for (name, expect) in [
         ("f", json!(["version3", "$LATEST"])),
         ("f:1", json!(["version1", "1"])),
@@ -70,7 +72,7 @@ fn versions_are_shown_as_aws_shows_them() {
     let one = done(
         &server,
         "GET",
-        "2015-03-31/functions/f/configuration?Qualifier=1",
+        "/2015-03-31/functions/f/configuration?Qualifier=1",
         &Value::Null,
         200,
     );
@@ -90,7 +92,7 @@ fn versions_are_shown_as_aws_shows_them() {
     }
 
     // A list leaves out what only GetFunction shows (AWS documentation, ListFunctions).
-    let list = done(&server, "GET", "2015-03-31/functions/f/versions", &Value::Null, 200);
+    let list = done(&server, "GET", "/2015-03-31/functions/f/versions", &Value::Null, 200);
     let list = list["Versions"].as_array().unwrap();
     let numbers: Vec<&Value> = list.iter().map(|version| &version["Version"]).collect();
     assert_eq!(numbers, ["$LATEST", "1", "2", "3"]);
@@ -104,20 +106,20 @@ fn versions_are_shown_as_aws_shows_them() {
 #[test]
 fn what_is_in_no_environment_leaves_the_environments_alone() {
     let (_project, server) = empty_server();
-    create_function(&server, "f", "let count = 0; exports.handler = async () => ++count;");
+    create(&server, "f", "let count = 0; exports.handler = async () => ++count;");
     let count = || invoke(server.endpoint(), "f", "{}").json();
     assert_eq!(count(), 1);
     let permission = json!({"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"});
-    done(&server, "POST", "2015-03-31/functions/f/policy", &permission, 201);
+    done(&server, "POST", "/2015-03-31/functions/f/policy", &permission, 201);
     assert_eq!(count(), 2, "a permission");
-    done(&server, "POST", "2015-03-31/functions/f/versions", &json!({}), 201);
+    done(&server, "POST", "/2015-03-31/functions/f/versions", &json!({}), 201);
     assert_eq!(count(), 3, "a publication");
     let alias = json!({"Name": "live", "FunctionVersion": "1"});
-    done(&server, "POST", "2015-03-31/functions/f/aliases", &alias, 201);
+    done(&server, "POST", "/2015-03-31/functions/f/aliases", &alias, 201);
     assert_eq!(count(), 4, "an alias");
     let change = json!({"Description": "other"});
-    done(&server, "PUT", "2015-03-31/functions/f/configuration", &change, 200);
-    wait_until_updated(&server, "f");
+    done(&server, "PUT", "/2015-03-31/functions/f/configuration", &change, 200);
+    wait_until_ready(&server, "f");
     assert_eq!(
         count(),
         1,
@@ -127,18 +129,18 @@ fn what_is_in_no_environment_leaves_the_environments_alone() {
 
 #[test]
 fn all_versions_of_all_functions_are_listed_page_by_page() {
-    let (_project, server) = empty_server();
+    let (_project, server) = declaring_server();
     // "f-" comes before "f/" in the order of bytes, and after "f" in that of names.
     for name in ["f", "f-"] {
-        create_function(&server, name, &module("one"));
-        let versions = format!("2015-03-31/functions/{name}/versions");
+        create(&server, name, &module("one"));
+        let versions = format!("/2015-03-31/functions/{name}/versions");
         done(&server, "POST", &versions, &json!({}), 201);
-        update_code(&server, name, &module("two"));
+        update(&server, name, &module("two"));
         done(&server, "POST", &versions, &json!({}), 201);
     }
     let (mut seen, mut marker) = (Vec::new(), String::new());
     loop {
-        let path = format!("2015-03-31/functions?FunctionVersion=ALL&MaxItems=1&Marker={marker}");
+        let path = format!("/2015-03-31/functions?FunctionVersion=ALL&MaxItems=1&Marker={marker}");
         let page = done(&server, "GET", &path, &Value::Null, 200);
         for function in page["Functions"].as_array().unwrap() {
             let (name, version) = (&function["FunctionName"], &function["Version"]);

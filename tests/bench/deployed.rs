@@ -11,7 +11,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Project, Server, creation, get, invoke, lambda};
+use serde_json::Value;
+
+use support::{Project, Server, create_function, get, invoke, package};
 
 /// Functions that are called for the first time on each server.
 const CALLED: usize = 60;
@@ -61,9 +63,9 @@ fn create_all(server: &Server, functions: usize) -> Vec<Duration> {
                 scope.spawn(move || {
                     let create = |n| {
                         let code = format!("export const handler = async (event) => ({{ n: {n}, event }});");
-                        let request = creation(&format!("f{n:04}"), &code);
+                        let (name, zip) = (format!("f{n:04}"), package(&code));
                         let begun = Instant::now();
-                        let answer = lambda(server.endpoint(), "POST", "/2015-03-31/functions", &request);
+                        let answer = create_function(server, &name, &zip, Value::Null);
                         assert_eq!(answer.status, 201, "{}", answer.text());
                         begun.elapsed()
                     };

@@ -1,13 +1,18 @@
+use std::io::ErrorKind;
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Project, Server};
+use super::{Project, Server, lacking};
 
 /// An access key and its secret.
 pub type Key<'a> = (&'a str, &'a str);
 
+/// A key for a server that asks for none.
+pub const ANYBODY: Key = ("test", "test");
+
 /// Runs the real `aws` command against the server: whether it went well, and what it printed. `None`: there is no such command here.
+#[track_caller]
 pub fn aws(server: &Server, project: &Project, key: Key, arguments: &[&str]) -> Option<(bool, Value)> {
     project.write("aws.ini", "[default]\ncli_binary_format = raw-in-base64-out\n");
     let output = with_key(&mut Command::new("aws"), project, key)
@@ -15,8 +20,8 @@ pub fn aws(server: &Server, project: &Project, key: Key, arguments: &[&str]) -> 
         .args(arguments)
         .output();
     match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: there is no `aws` command here");
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            lacking("`aws` command");
             None
         }
         output => {
@@ -28,12 +33,18 @@ pub fn aws(server: &Server, project: &Project, key: Key, arguments: &[&str]) -> 
     }
 }
 
+/// As [`aws`], of a command of its `lambda`.
+#[track_caller]
+pub fn aws_lambda(server: &Server, project: &Project, arguments: &[&str]) -> Option<(bool, Value)> {
+    aws(server, project, ANYBODY, &[&["lambda"], arguments].concat())
+}
+
 /// Runs a Python program with boto3, which finds the server in AWS_ENDPOINT_URL, and parses what it prints. `None`: there is no boto3 here.
 #[track_caller]
 pub fn boto3(server: &Server, project: &Project, key: Key, program: &str) -> Option<Value> {
     let has_boto3 = Command::new("python3").args(["-c", "import boto3"]).output();
     if !has_boto3.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: there is no boto3 here");
+        lacking("boto3 (Python)");
         return None;
     }
     let output = with_key(&mut Command::new("python3"), project, key)

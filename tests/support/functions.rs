@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::{Answer, Project, Server, post};
+use super::{Answer, Project, Server, from_base64, invoke, post};
 
 /// A function for a test: its name, what its section says beside `code`, and its files by path.
 pub type Function<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
@@ -28,6 +26,17 @@ pub fn serve(functions: &[Function]) -> (Project, Server) {
     let project = project_of(functions);
     let server = project.up();
     (project, server)
+}
+
+/// Where a function is invoked.
+pub fn invocations(server: &Server, function: &str) -> String {
+    format!("{}/2015-03-31/functions/{function}/invocations", server.endpoint())
+}
+
+/// Invokes a function, which must succeed: what it returns.
+#[track_caller]
+pub fn call(server: &Server, function: &str, event: &str) -> Value {
+    value_of(&invoke(server.endpoint(), function, event))
 }
 
 /// Lambda's Invoke with the tail of the log.
@@ -67,24 +76,4 @@ pub fn value_of(answer: &Answer) -> Value {
         answer.text()
     );
     answer.json()
-}
-
-/// Decodes base64.
-pub fn from_base64(text: &str) -> Vec<u8> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let values: BTreeMap<u8, u32> = DIGITS.iter().copied().zip(0..).collect();
-    let digits: Vec<u32> = text
-        .bytes()
-        .filter(|&byte| byte != b'=')
-        .map(|byte| values[&byte])
-        .collect();
-    let mut bytes = Vec::new();
-    for group in digits.chunks(4) {
-        let bits = group
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (place, digit)| bits | digit << (18 - 6 * place));
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
-    }
-    bytes
 }

@@ -1,29 +1,35 @@
 //! Starting the program and talking to it.
 
+mod absent;
 pub mod archives;
 mod aws;
 mod debugger;
-mod deploy;
 mod functions;
 mod http;
-pub mod operations;
+mod lambda;
+mod neighbour;
 mod processes;
 mod recorded;
 mod server;
 mod stream;
+mod terminal;
 
-pub use aws::{Key, aws, boto3};
+pub use absent::{lacking, skipped};
+pub use aws::{ANYBODY, Key, aws, aws_lambda, boto3};
 pub use debugger::Debugger;
-pub use deploy::{
-    FUNCTIONS, answering, api, base64, body_of, code_sha256, create, create_function, creation, lambda, packed,
-    publish, refusal_of, settled, update_code, wait_until_ready, zip_of,
-};
-pub use functions::{Function, error_of, from_base64, invoke_logged, project_of, serve, value_of};
+pub use functions::{Function, call, error_of, invocations, invoke_logged, project_of, serve, value_of};
 pub use http::{Answer, get, invoke, invoke_event, post, request, try_request};
-pub use processes::{children, in_session};
-pub use recorded::{assert_as_recorded, assert_recorded, recorded};
+pub use lambda::{
+    FUNCTIONS, LAYERS, answering, api, base64, body_of, code_sha256, create, create_function, creation,
+    declaring_server, done, empty_server, from_base64, layer_arn, package, packed, publish, publish_layer, refusal_of,
+    refused, update, update_code, wait_until_ready, zip_of,
+};
+pub use neighbour::{NEIGHBOUR, PROBE, RUN, ask_neighbour, invoke_beside_neighbour, js_event, run_js};
+pub use processes::{children, entries, in_session};
+pub use recorded::{assert_as_recorded, assert_recorded, differences, is_like, recorded};
 pub use server::{Project, Server, command};
 pub use stream::{Stream, StreamEvent};
+pub use terminal::{ECHO, Kept, ask, echo, ended, free_port, run_in, up_for_a_person, up_for_a_person_by};
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Processes whose parent is this one.
 pub fn children(parent: u32) -> BTreeSet<u32> {
@@ -20,4 +21,9 @@ fn with_field(index: usize, value: u32) -> BTreeSet<u32> {
         fields.nth(index).and_then(|field| field.parse().ok()) == Some(value)
     })
     .collect()
+}
+
+/// How many entries a directory has; none where there is none.
+pub fn entries(directory: &Path) -> usize {
+    std::fs::read_dir(directory).map_or(0, Iterator::count)
 }

@@ -41,17 +41,12 @@ impl Lambda {
                 revision: String::new(),
             };
             version(state, &function, &alias.version)?;
-            let key = qualified_key(&function, &name);
-            if state.aliases.get(&key).is_some() {
+            if state.aliases.get(&qualified_key(&function, &name)).is_some() {
                 let arn = function_arn(&function, Some(&name));
                 return Err(ApiError::conflict(format!("Alias already exists: {arn}")));
             }
             alias.share = share(settings.routing_config.unwrap_or_default())?;
-            check(state, &function, &alias)?;
-            alias.revise();
-            let answer = shown(&function, &name, &alias);
-            state.aliases.insert(key, alias);
-            Ok(answer)
+            keep(state, &function, &name, alias)
         })
         .await
     }
@@ -61,8 +56,8 @@ impl Lambda {
         let settings: Settings = input.parse()?;
         self.change(|state| {
             rules::modifiable(state, &function)?;
-            let key = qualified_key(&function, &name);
-            let Some(mut alias) = state.aliases.get(&key).map(|alias| Alias::clone(alias)) else {
+            let found = state.aliases.get(&qualified_key(&function, &name));
+            let Some(mut alias) = found.map(|alias| Alias::clone(alias)) else {
                 let arn = function_arn(&function, Some(&name));
                 return Err(ApiError::not_found(format!("Alias not found: {arn}")));
             };
@@ -76,11 +71,7 @@ impl Lambda {
             if let Some(routing) = settings.routing_config {
                 alias.share = share(routing)?;
             }
-            check(state, &function, &alias)?;
-            alias.revise();
-            let answer = shown(&function, &name, &alias);
-            state.aliases.insert(key, alias);
-            Ok(answer)
+            keep(state, &function, &name, alias)
         })
         .await
     }
@@ -125,6 +116,15 @@ impl Lambda {
 fn named(input: &Input) -> Result<(FunctionName, Qualifier), ApiError> {
     let name = Qualifier::Alias(input.text("Name").to_owned());
     Ok((Named::of(input)?.name, name))
+}
+
+/// Puts a new or changed alias into the catalog, as another revision, if it may be as it is.
+fn keep(state: &mut State, function: &FunctionName, name: &Qualifier, mut alias: Alias) -> Result<Value, ApiError> {
+    check(state, function, &alias)?;
+    alias.revise();
+    let answer = shown(function, name, &alias);
+    state.aliases.insert(qualified_key(function, name), alias);
+    Ok(answer)
 }
 
 /// The version that an alias leads to, which must be there.

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::page::Page;
-use super::rules::{self, Named};
+use super::rules::{self, Named, Target};
 use super::{Input, Lambda, State};
-use crate::catalog::{EventInvoke, qualified_key};
+use crate::catalog::EventInvoke;
 use crate::error::ApiError;
 
 #[derive(Debug, Deserialize)]
@@ -55,7 +55,7 @@ impl Lambda {
         input: Input,
         begin: impl FnOnce(&State, &Target) -> Result<EventInvoke, ApiError>,
     ) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         let settings: Settings = input.parse()?;
         if settings.is_empty() {
             return Err(ApiError::invalid(
@@ -79,7 +79,7 @@ impl Lambda {
     }
 
     pub(super) async fn get_function_event_invoke_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         let state = self.catalog.state();
         let config = of(&state, &target).ok_or_else(|| no_config(&target))?;
         Ok(shown(&target, config))
@@ -102,7 +102,7 @@ impl Lambda {
     }
 
     pub(super) async fn delete_function_event_invoke_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         self.change(|state| {
             if state.function(&target.name).is_none() {
                 return Err(no_function());
@@ -118,34 +118,14 @@ impl Lambda {
 }
 
 /// What a configuration is for: `$LATEST` when nothing else is said.
-struct Target {
-    name: FunctionName,
-    qualifier: Qualifier,
+fn target(input: &Input) -> Result<Target, ApiError> {
+    let Named { name, qualifier } = Named::of(input)?;
+    let qualifier = qualifier.unwrap_or(Qualifier::Latest);
+    Ok(Target { name, qualifier })
 }
 
-impl Target {
-    fn of(input: &Input) -> Result<Self, ApiError> {
-        let Named { name, qualifier } = Named::of(input)?;
-        let qualifier = qualifier.unwrap_or(Qualifier::Latest);
-        Ok(Self { name, qualifier })
-    }
-
-    fn key(&self) -> String {
-        qualified_key(&self.name, &self.qualifier)
-    }
-
-    fn arn(&self) -> String {
-        function_arn(&self.name, Some(&self.qualifier))
-    }
-
-    fn is_there(&self, state: &State) -> bool {
-        state.function(&self.name).is_some()
-            && match &self.qualifier {
-                Qualifier::Latest => true,
-                Qualifier::Version(number) => state.version(&self.name, *number).is_some(),
-                Qualifier::Alias(alias) => state.alias(&self.name, alias).is_some(),
-            }
-    }
+fn arn(target: &Target) -> String {
+    function_arn(&target.name, Some(&target.qualifier))
 }
 
 impl Settings {
@@ -210,7 +190,7 @@ fn no_function() -> ApiError {
 fn no_config(target: &Target) -> ApiError {
     ApiError::not_found(format!(
         "The function {} doesn't have an EventInvokeConfig",
-        target.arn()
+        arn(target)
     ))
 }
 
@@ -218,7 +198,7 @@ fn no_config(target: &Target) -> ApiError {
 fn shown(target: &Target, config: &EventInvoke) -> Value {
     let mut answer = json!({
         "LastModified": config.modified.timestamp_millis() as f64 / 1000.0,
-        "FunctionArn": target.arn(),
+        "FunctionArn": arn(target),
     });
     let destination = |arn: &Option<String>| match arn {
         Some(arn) => json!({"Destination": arn}),

@@ -47,17 +47,12 @@ impl Lambda {
             tags,
             modified: self.now(),
         };
-        let answer = self
-            .change(|state| {
-                check_target(state, &mapping)?;
-                check_new(state, &uuid, &mapping)?;
-                let answer = shown(&uuid, &mapping);
-                state.mappings.insert(uuid.as_str(), mapping);
-                Ok(answer)
-            })
-            .await?;
-        self.settle_soon(uuid);
-        Ok(answer)
+        self.change_mapping(uuid, |state, uuid| {
+            check_target(state, &mapping)?;
+            check_new(state, uuid, &mapping)?;
+            Ok(mapping)
+        })
+        .await
     }
 
     pub(super) async fn update_event_source_mapping(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
@@ -72,39 +67,46 @@ impl Lambda {
         changes.remove("FunctionName");
         let enabled = changes.remove("Enabled").and_then(|enabled| enabled.as_bool());
         let now = self.now();
-        let answer = self
-            .change(|state| {
-                let mut mapping = settled(state, &uuid, "update")?;
-                if let Some(Named { name, qualifier }) = target {
-                    (mapping.function, mapping.qualifier) = (name, qualifier);
-                }
-                mapping.settings.extend(changes);
-                mapping.source.complete(&mut mapping.settings, &uuid);
-                mapping.source.check(&mapping.settings)?;
-                check_target(state, &mapping)?;
-                check_new(state, &uuid, &mapping)?;
-                mapping.state = match enabled {
-                    Some(true) if !mapping.enabled => MappingState::Enabling,
-                    Some(false) if mapping.enabled => MappingState::Disabling,
-                    _ => MappingState::Updating,
-                };
-                mapping.enabled = enabled.unwrap_or(mapping.enabled);
-                mapping.modified = now;
-                let answer = shown(&uuid, &mapping);
-                state.mappings.insert(uuid.as_str(), mapping);
-                Ok(answer)
-            })
-            .await?;
-        self.settle_soon(uuid);
-        Ok(answer)
+        self.change_mapping(uuid, |state, uuid| {
+            let mut mapping = settled(state, uuid, "update")?;
+            if let Some(Named { name, qualifier }) = target {
+                (mapping.function, mapping.qualifier) = (name, qualifier);
+            }
+            mapping.settings.extend(changes);
+            mapping.source.complete(&mut mapping.settings, uuid);
+            mapping.source.check(&mapping.settings)?;
+            check_target(state, &mapping)?;
+            check_new(state, uuid, &mapping)?;
+            mapping.state = match enabled {
+                Some(true) if !mapping.enabled => MappingState::Enabling,
+                Some(false) if mapping.enabled => MappingState::Disabling,
+                _ => MappingState::Updating,
+            };
+            mapping.enabled = enabled.unwrap_or(mapping.enabled);
+            mapping.modified = now;
+            Ok(mapping)
+        })
+        .await
     }
 
     pub(super) async fn delete_event_source_mapping(self: &Arc<Self>, input: Input) -> Result<Value, ApiError> {
-        let uuid = uuid_of(&input);
+        self.change_mapping(uuid_of(&input), |state, uuid| {
+            let mut mapping = settled(state, uuid, "delete")?;
+            mapping.state = MappingState::Deleting;
+            Ok(mapping)
+        })
+        .await
+    }
+
+    /// Puts what `make` makes into the catalog, and brings that change to its end in the background. What it is meanwhile.
+    async fn change_mapping(
+        self: &Arc<Self>,
+        uuid: String,
+        make: impl FnOnce(&State, &str) -> Result<Mapping, ApiError>,
+    ) -> Result<Value, ApiError> {
         let answer = self
             .change(|state| {
-                let mut mapping = settled(state, &uuid, "delete")?;
-                mapping.state = MappingState::Deleting;
+                let mapping = make(state, &uuid)?;
                 let answer = shown(&uuid, &mapping);
                 state.mappings.insert(uuid.as_str(), mapping);
                 Ok(answer)
@@ -198,16 +200,10 @@ fn settled(state: &State, uuid: &str, verb: &str) -> Result<Mapping, ApiError> {
 
 /// Whether the function that a mapping invokes is there.
 fn check_target(state: &State, mapping: &Mapping) -> Result<(), ApiError> {
-    let name = &mapping.function;
-    let is_there = match &mapping.qualifier {
-        None | Some(Qualifier::Latest) => state.function(name).is_some(),
-        Some(Qualifier::Version(number)) => state.version(name, *number).is_some(),
-        Some(Qualifier::Alias(alias)) => state.alias(name, alias).is_some(),
-    };
-    if is_there {
-        Ok(())
-    } else {
-        Err(ApiError::invalid("Function does not exist"))
+    let qualifier = mapping.qualifier.as_ref().unwrap_or(&Qualifier::Latest);
+    match state.version_of(&mapping.function, qualifier) {
+        Some(_) => Ok(()),
+        None => Err(ApiError::invalid("Function does not exist")),
     }
 }
 

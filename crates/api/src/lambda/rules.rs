@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hikigane_model::{ACCOUNT_ID, FunctionName, Qualifier, REGION, function_arn};
 
 use super::{Function, Input, Phase, State};
-use crate::catalog::LastUpdate;
+use crate::catalog::{LastUpdate, qualified_key};
 use crate::error::ApiError;
 use crate::name;
 
@@ -39,6 +39,26 @@ impl Named {
                 "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN.",
             )),
         }
+    }
+}
+
+/// What a configuration belongs to: a function, as `$LATEST`, or one of its versions or aliases.
+pub struct Target {
+    /// The function.
+    pub name: FunctionName,
+    /// What of it.
+    pub qualifier: Qualifier,
+}
+
+impl Target {
+    /// The key of the configuration in the catalog.
+    pub fn key(&self) -> String {
+        qualified_key(&self.name, &self.qualifier)
+    }
+
+    /// Whether there is such a function, version or alias.
+    pub fn is_there(&self, state: &State) -> bool {
+        state.version_of(&self.name, &self.qualifier).is_some()
     }
 }
 

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::page::Page;
-use super::rules::{self, Named};
+use super::rules::{self, Named, Target};
 use super::{Input, Lambda, State};
-use crate::catalog::{Url, qualified_key};
+use crate::catalog::Url;
 use crate::error::ApiError;
 use crate::policy::{Access, Caller};
 use crate::url;
@@ -72,16 +72,15 @@ impl Lambda {
     }
 
     pub(super) async fn create_function_url_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         let settings: Settings = input.parse()?;
         let now = self.now();
         self.change(|state| {
-            target.check(state)?;
-            rules::modifiable(state, &target.name)?;
+            changeable(state, &target)?;
             if state.urls.get(&target.key()).is_some() {
                 return Err(ApiError::conflict(format!(
                     "Failed to create function url config for [functionArn = {}]. Error message:  FunctionUrlConfig exists for this Lambda function",
-                    target.arn()
+                    arn(&target)
                 )));
             }
             let url = Url {
@@ -103,19 +102,18 @@ impl Lambda {
     }
 
     pub(super) async fn get_function_url_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         let state = self.catalog.state();
         let url = state.urls.get(&target.key()).ok_or_else(rules::nothing_there)?;
         Ok(self.shown_whole(&target, url))
     }
 
     pub(super) async fn update_function_url_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         let settings: Settings = input.parse()?;
         let now = self.now();
         self.change(|state| {
-            target.check(state)?;
-            rules::modifiable(state, &target.name)?;
+            changeable(state, &target)?;
             let url = state.urls.get_mut(&target.key()).ok_or_else(rules::nothing_there)?;
             let config = &mut url.config;
             config.auth_type = settings.auth_type.unwrap_or(config.auth_type);
@@ -129,7 +127,7 @@ impl Lambda {
     }
 
     pub(super) async fn delete_function_url_config(&self, input: Input) -> Result<Value, ApiError> {
-        let target = Target::of(&input)?;
+        let target = target(&input)?;
         self.change(|state| {
             if state.urls.get(&target.key()).is_none() {
                 return Err(rules::nothing_there());
@@ -161,7 +159,7 @@ impl Lambda {
     fn shown_url(&self, target: &Target, url: &Url) -> Value {
         let mut answer = json!({
             "FunctionUrl": url::address(&url.id, self.address.port()),
-            "FunctionArn": target.arn(),
+            "FunctionArn": arn(target),
             "AuthType": url.config.auth_type,
             "CreationTime": url.created.to_rfc3339_opts(SecondsFormat::Micros, true),
         });
@@ -183,51 +181,38 @@ impl Lambda {
     }
 }
 
-/// What a URL belongs to: the function itself, as `$LATEST`, or an alias.
-struct Target {
-    name: FunctionName,
-    qualifier: Qualifier,
+/// What a URL belongs to: the function itself, as `$LATEST`, or an alias. The qualifier's pattern refuses versions and `$LATEST` in the query; in
+/// an ARN they get this far.
+fn target(input: &Input) -> Result<Target, ApiError> {
+    let Named { name, qualifier } = Named::of(input)?;
+    match qualifier {
+        Some(qualifier @ (Qualifier::Latest | Qualifier::Version(_))) => Err(ApiError::new(
+            400,
+            "ValidationException",
+            format!(
+                r"1 validation error detected: Value '{qualifier}' at 'qualifier' failed to satisfy constraint: Member must satisfy regular expression pattern: ((?!^\d+$)^[0-9a-zA-Z-_]+$)"
+            ),
+        )),
+        qualifier => Ok(Target {
+            name,
+            qualifier: qualifier.unwrap_or(Qualifier::Latest),
+        }),
+    }
 }
 
-impl Target {
-    /// The qualifier's pattern refuses versions and `$LATEST` in the query; in an ARN they get this far.
-    fn of(input: &Input) -> Result<Self, ApiError> {
-        let Named { name, qualifier } = Named::of(input)?;
-        match qualifier {
-            Some(qualifier @ (Qualifier::Latest | Qualifier::Version(_))) => Err(ApiError::new(
-                400,
-                "ValidationException",
-                format!(
-                    r"1 validation error detected: Value '{qualifier}' at 'qualifier' failed to satisfy constraint: Member must satisfy regular expression pattern: ((?!^\d+$)^[0-9a-zA-Z-_]+$)"
-                ),
-            )),
-            qualifier => Ok(Self {
-                name,
-                qualifier: qualifier.unwrap_or(Qualifier::Latest),
-            }),
-        }
-    }
+/// Without `$LATEST`, which is not said of URLs (recorded).
+fn arn(target: &Target) -> String {
+    let alias = Some(&target.qualifier).filter(|qualifier| **qualifier != Qualifier::Latest);
+    function_arn(&target.name, alias)
+}
 
-    fn key(&self) -> String {
-        qualified_key(&self.name, &self.qualifier)
+/// The target of a URL that is to be made or changed.
+fn changeable(state: &mut State, target: &Target) -> Result<(), ApiError> {
+    if !target.is_there(state) {
+        return Err(no_function());
     }
-
-    /// Without `$LATEST`, which is not said of URLs (recorded).
-    fn arn(&self) -> String {
-        let alias = Some(&self.qualifier).filter(|qualifier| **qualifier != Qualifier::Latest);
-        function_arn(&self.name, alias)
-    }
-
-    fn check(&self, state: &State) -> Result<(), ApiError> {
-        let alias_is_there = match &self.qualifier {
-            Qualifier::Alias(alias) => state.alias(&self.name, alias).is_some(),
-            _ => true,
-        };
-        match state.function(&self.name) {
-            Some(_) if alias_is_there => Ok(()),
-            _ => Err(no_function()),
-        }
-    }
+    rules::modifiable(state, &target.name)?;
+    Ok(())
 }
 
 fn no_function() -> ApiError {

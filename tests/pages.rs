@@ -1,0 +1,63 @@
+//! The pages for people say what is there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::house::root;
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The names of all files of source below a directory.
+fn sources(directory: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            if name != "node_modules" {
+                sources(&entry.path(), names);
+            }
+        } else {
+            names.insert(name);
+        }
+    }
+}
+
+#[test]
+fn the_map_of_the_code_names_every_room_and_no_file_that_is_not_there() {
+    let map = page("docs/ARCHITECTURE.md");
+    for place in ["crates", "plugins"] {
+        for entry in std::fs::read_dir(root().join(place)).unwrap() {
+            let room = format!("{place}/{}", entry.unwrap().file_name().to_str().unwrap());
+            assert!(map.contains(&format!("`{room}`")), "{room} is not on the map");
+        }
+    }
+    let mut names = BTreeSet::new();
+    for place in ["crates", "plugins", "tests"] {
+        sources(&root().join(place), &mut names);
+    }
+    let named = map.split('`').skip(1).step_by(2);
+    let gone: Vec<&str> = named
+        .filter(|text| text.ends_with(".rs") || text.ends_with(".js"))
+        .filter(|text| text.rsplit('/').next().is_none_or(|name| !names.contains(name)))
+        .collect();
+    assert_eq!(gone, [""; 0], "docs/ARCHITECTURE.md names files that are not there");
+}
+
+#[test]
+fn ci_runs_the_readmes_command_for_all_tests() {
+    let readme = page("README.md");
+    let (_, second) = readme.split_once("**2. Run every test:**").unwrap();
+    let command = second.split("```").nth(1).unwrap().trim_start_matches("sh").trim();
+    assert!(command.starts_with("cargo test"), "{command}");
+    let script = page(".ci/run");
+    assert!(
+        script.lines().any(|line| line == command),
+        ".ci/run does not run `{command}`"
+    );
+    assert!(
+        script.lines().any(|line| line == "export CI=true"),
+        "in CI no test may be left out"
+    );
+}

@@ -1,0 +1,96 @@
+//! What a newcomer sees first: a server that is up at once, and says what is true where it runs.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Project, command, get, up_for_a_person, up_for_a_person_by};
+
+/// The quickstart, with a gateway on any port.
+fn quickstart() -> Project {
+    let project = Project::copy_of("configs/quickstart");
+    let manifest = std::fs::read_to_string(project.join("hikigane.yaml")).unwrap();
+    project.write("hikigane.yaml", &manifest.replace("127.0.0.1:8080", "127.0.0.1:0"));
+    project
+}
+
+#[test]
+fn the_quickstart_is_up_within_a_second() {
+    let project = quickstart();
+    // The machine may be busy with other tests, and so may be one start; not each of them.
+    let start = |_| {
+        let begun = Instant::now();
+        let up = up_for_a_person(&project);
+        let took = begun.elapsed();
+        drop(up);
+        took
+    };
+    let quickest = (0..5).map(start).min().unwrap();
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+}
+
+#[test]
+fn schedules_say_when_they_fire_next_as_the_clocks_here_show_it() {
+    let project = Project::new(
+        "functions:\n  f:\n    code: ./f.mjs\n    events:\n      - { name: nightly, schedule: { rate: cron(0 2 * * ? *), timezone: Europe/Paris } }\n      - { name: often, schedule: rate(1 minute) }\n",
+        &[("f.mjs", "export const handler = async () => 1;")],
+    );
+    let clock = ["--test-mode", "--clock", "2026-11-22T12:00:30Z"];
+    let (_up, _output, text) = up_for_a_person_by(
+        command(&["up", "--endpoint", "127.0.0.1:0"])
+            .args(clock)
+            .env("TZ", "Asia/Tokyo")
+            .current_dir(project.path()),
+    );
+    for (binding, next) in [
+        (
+            "f/nightly",
+            "next Mon 2026-11-23 10:00:00 +09:00, which is Mon 2026-11-23 02:00:00 CET (Europe/Paris)",
+        ),
+        ("f/often", "next Sun 2026-11-22 21:01:30 +09:00"),
+    ] {
+        let line = text.lines().find(|line| line.contains(binding));
+        assert!(line.is_some_and(|line| line.contains(next)), "{binding}: {text}");
+    }
+}
+
+#[test]
+fn what_is_said_to_be_tried_next_works() {
+    let project = quickstart();
+    let (_up, _output, text) = up_for_a_person(&project);
+    let (_, tries) = text.split_once("Try next, in another terminal:\n").unwrap();
+    let mut tried = 0;
+    for line in tries.lines().take_while(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["curl", url] => assert_eq!(get(url).status, 200, "{line}"),
+            // It does not end by itself; `commands.rs` follows it.
+            ["hikigane", "logs", "--follow", ..] => {}
+            ["hikigane", arguments @ ..] => {
+                let output = command(arguments).output().unwrap();
+                assert!(output.status.success(), "{line}: {output:?}");
+            }
+            _ => panic!("what is this? {line}"),
+        }
+        tried += 1;
+    }
+    assert_eq!(tried, 4, "{text}");
+}
+
+#[test]
+fn data_lies_beside_the_manifest_wherever_the_server_is_started() {
+    let project = Project::new(
+        "functions:\n  f: { code: ./f.mjs }\n",
+        &[("f.mjs", "export const handler = async () => 1;")],
+    );
+    let elsewhere = Project::new("functions: {}\n", &[]);
+    let manifest = project.join("hikigane.yaml");
+    let server = elsewhere.up_as(&mut command(&[
+        "up",
+        manifest.to_str().unwrap(),
+        "--endpoint",
+        "127.0.0.1:0",
+        "--json",
+    ]));
+    assert_eq!(server.ready["data"].as_str(), project.join(".hikigane").to_str());
+    assert!(project.join(".hikigane/hikigane.db").exists());
+    assert!(!elsewhere.join(".hikigane").exists());
+}
