@@ -1,6 +1,7 @@
 //! The endpoint: AWS Lambda's API for real clients, and the admin API for the command line.
 
 mod admin;
+mod arriving;
 mod catalog;
 mod error;
 mod event_stream;
@@ -22,12 +23,21 @@ mod url;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arriving::Arriving;
 use axum::Router as Routes;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 use hikigane_executor::Inspector;
 use hikigane_router::Router;
+use hikigane_trigger::listener::{self, Ends};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +46,9 @@ pub use inspector::{DebuggerDoor, front_end};
 pub use keys::Keys;
 pub use lambda::{Declared, Lambda, LambdaParts};
 pub use policy::{Access, Caller};
+
+/// How long nothing of a request's body may come.
+const BODY_STALL: Duration = Duration::from_secs(30);
 
 /// What the endpoint answers from.
 #[derive(Clone)]
@@ -69,15 +82,27 @@ impl Endpoint {
 
     /// Serves until `shutdown` fires, and then until the requests that were begun are answered.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
-        use axum::serve::ListenerExt;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let routes = self.routes(address).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, routes)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
+        let bounds = listener::Bounds {
+            connections: listener::Bounds::connections(),
+            // Room for a presigned URL with a session's token, a client context and what else AWS takes.
+            head: 64 * 1024,
+            // Clients keep connections open for their next request, and debug what they read.
+            head_time: Duration::from_secs(60),
+            stall_time: Duration::from_secs(60),
+            // Who stops the server says how long it waits.
+            drain_time: Duration::MAX,
+        };
+        let routes = TowerToHyperService::new(self.routes(listener.local_addr()?));
+        let service = |ends: Ends| {
+            let routes = routes.clone();
+            service_fn(move |request: Request<Incoming>| {
+                let mut request = request.map(|body| Body::new(Arriving::new(body, BODY_STALL)));
+                request.extensions_mut().insert(ConnectInfo(ends.peer));
+                routes.call(request)
+            })
+        };
+        listener::serve(listener, bounds, shutdown, service).await;
+        Ok(())
     }
 
     fn routes(self, address: SocketAddr) -> Routes {

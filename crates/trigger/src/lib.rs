@@ -10,6 +10,7 @@
 
 mod clock;
 mod ingress;
+pub mod listener;
 pub mod proxy;
 mod source;
 mod spec;

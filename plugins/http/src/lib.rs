@@ -16,7 +16,6 @@
 mod body;
 mod cors;
 mod gateway;
-mod impatient;
 mod route;
 mod server;
 mod spec;

@@ -1,77 +1,62 @@
-//! The listener and its connections.
+//! The gateway as a source.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hikigane_model::Cors;
+use hikigane_trigger::listener::{self, Ends};
 use hikigane_trigger::proxy::Connection;
-use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, PluginState, Resource, Source, SourceError};
-use hyper::server::conn::http1;
+use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::body;
 use crate::gateway::Gateway;
-use crate::impatient::Impatient;
 use crate::spec::Config;
 use crate::table::{RouteTable, Target};
 
-/// What bounds a connection.
+/// What bounds the gateway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Connections at one time; more wait in the listener's backlog.
-    pub(crate) connections: usize,
-    /// How long the head of a request may take, and how long a connection may be idle.
-    pub(crate) head_time: Duration,
+    pub(crate) listener: listener::Bounds,
     /// How long a body may take.
     pub(crate) body_time: Duration,
     /// Bytes that bodies which are arriving may have together.
     pub(crate) bodies: usize,
-    /// How long a client may take nothing of an answer that waits for it.
-    pub(crate) stall_time: Duration,
-    /// How long the requests in flight may still take when the gateway stops: a body's time and a function's, and some
-    /// for the answer.
-    pub(crate) drain_time: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            connections: connections(),
-            head_time: Duration::from_secs(10),
+            listener: listener::Bounds {
+                connections: listener::Bounds::connections(),
+                // API Gateway's quota for HTTP APIs.
+                head: 10_240,
+                head_time: Duration::from_secs(10),
+                stall_time: Duration::from_secs(20),
+                // A body's time and a function's, and some for the answer.
+                drain_time: Duration::from_secs(65),
+            },
             body_time: Duration::from_secs(30),
             bodies: body::BUDGET,
-            stall_time: Duration::from_secs(20),
-            drain_time: Duration::from_secs(65),
         }
     }
 }
 
-/// At most this many connections, and at most half of the descriptors that the process may have: the other half is for functions, the endpoint
-/// and files, which a flood of connections must not take.
-fn connections() -> usize {
-    const MOST: u64 = 10_000;
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let half = descriptors.map_or(MOST, |descriptors| descriptors / 2);
-    usize::try_from(half.min(MOST)).unwrap_or(usize::MAX)
+#[cfg(test)]
+impl Bounds {
+    /// With other bounds of the listener.
+    pub(crate) fn listening(change: impl FnOnce(&mut listener::Bounds)) -> Self {
+        let mut bounds = Self::default();
+        change(&mut bounds.listener);
+        bounds
+    }
 }
-
-/// The largest request line and headers together (API Gateway's quota for HTTP APIs).
-const MAX_HEAD: usize = 10_240;
-/// What is read ahead of a connection at most. Also bounds a head that is not complete.
-const READ_BUFFER: usize = 64 * 1024;
-/// Connections that may wait to be accepted; the system's own bound counts, too. A burst that finds no place tries again after a second.
-const BACKLOG: u32 = 4096;
-/// How long accepting pauses when the system has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The gateway as a source.
 pub(crate) struct HttpSource {
@@ -106,7 +91,7 @@ impl Source for HttpSource {
     }
 
     async fn open(&mut self, _clock: &Clock, _state: &PluginState) -> Result<Vec<Announcement>, SourceError> {
-        let listener = listen(self.listen).map_err(|error| cannot_listen(self.listen, &error))?;
+        let listener = listener::bind(self.listen).map_err(|error| cannot_listen(self.listen, &error))?;
         let address = listener
             .local_addr()
             .map_err(|error| cannot_listen(self.listen, &error))?;
@@ -134,26 +119,20 @@ impl Source for HttpSource {
             body_time: self.bounds.body_time,
             bodies: Semaphore::new(self.bounds.bodies),
         };
-        let server = Server {
-            gateway,
-            http: protocol(self.bounds.head_time),
-            stall_time: self.bounds.stall_time,
-            shutdown: context.shutdown,
+        let gateway = Arc::new(gateway);
+        let service = |ends: Ends| {
+            let served = Arc::new((Arc::clone(&gateway), Connection::new(ends.peer, ends.local)));
+            service_fn(move |request| {
+                let served = Arc::clone(&served);
+                async move {
+                    let (gateway, connection) = &*served;
+                    Ok::<_, Infallible>(gateway.handle(connection, request).await)
+                }
+            })
         };
-        serve(listener, Arc::new(server), self.bounds).await;
+        listener::serve(listener, self.bounds.listener, context.shutdown, service).await;
         Ok(())
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    // A server that was stopped a moment ago has connections that keep its address.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 fn announce(target: &Target, address: SocketAddr) -> Announcement {
@@ -198,62 +177,4 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> SourceError {
         _ => (error.to_string(), "choose another address in sources.http.listen"),
     };
     SourceError(format!("the gateway cannot listen on {address}: {reason}; {advice}"))
-}
-
-fn protocol(head_time: Duration) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(head_time)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(READ_BUFFER);
-    http
-}
-
-/// What all connections share.
-struct Server {
-    gateway: Gateway,
-    http: http1::Builder,
-    stall_time: Duration,
-    shutdown: CancellationToken,
-}
-
-/// Accepts connections until the token fires; then lets the requests in flight end.
-async fn serve(listener: TcpListener, server: Arc<Server>, bounds: Bounds) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = server.shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < bounds.connections => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, Arc::clone(&server)));
-                }
-                // The client is gone already, or the system is out of descriptors: neither ends the gateway.
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-        }
-    }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(bounds.drain_time, drained).await.is_err() {
-        connections.shutdown().await;
-    }
-}
-
-/// Serves one connection to its end. Its errors are the client's: it went away, or sent no HTTP.
-async fn connection(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
-    let (Ok(local), Ok(())) = (stream.local_addr(), stream.set_nodelay(true)) else {
-        return;
-    };
-    let facts = Connection::new(peer, local);
-    let (gateway, facts) = (&server.gateway, &facts);
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(gateway.handle(facts, request).await) });
-    let stream = TokioIo::new(Impatient::new(stream, server.stall_time));
-    let mut serving = pin!(server.http.serve_connection(stream, service));
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        () = server.shutdown.cancelled() => serving.as_mut().graceful_shutdown(),
-    }
-    let _ = serving.await;
 }

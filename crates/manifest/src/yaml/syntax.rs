@@ -111,6 +111,7 @@ fn explain(kind: &ErrorKind, line: &str) -> Option<&'static str> {
         ErrorKind::UnexpectedCharacter { character: '@' | '`' } => {
             Some("text that begins with this character needs quotes")
         }
+        ErrorKind::MissingAnchorOrAliasName => Some("text that begins with `*` or `&` needs quotes: \"* * * * *\""),
         ErrorKind::CommentInterceptedScalar => {
             Some("check the indentation of the line below: it is taken for more of this text")
         }

@@ -9,6 +9,10 @@ fn yaml_syntax() {
         r#"2:2 error [f] this is not YAML: tabs disallowed within this context (block indentation) -> indent with spaces: YAML does not allow tabs there"#,
     );
     check(
+        "functions:\n  f: * * * * *\n",
+        r#"2:6 error [*] this is not YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character -> text that begins with `*` or `&` needs quotes: "* * * * *""#,
+    );
+    check(
         "functions: [\n",
         r#"1:12 error [[] this is not YAML: `[` is not closed -> add its partner, `]`"#,
     );

@@ -130,10 +130,7 @@ async fn a_client_that_goes_away_ends_its_own_call_only() {
 
 #[tokio::test]
 async fn more_connections_than_the_bound_wait_their_turn() {
-    let bounds = Bounds {
-        connections: 2,
-        ..Bounds::default()
-    };
+    let bounds = Bounds::listening(|bounds| bounds.connections = 2);
     let gateway = Gateway::start(vec![binding("f/b", json!("$default"), None)], Script::Echo, bounds).await;
     let (mut first, mut second) = (gateway.client().await, gateway.client().await);
     for client in [&mut first, &mut second] {
@@ -176,10 +173,7 @@ async fn stopping_lets_requests_in_flight_end_and_takes_no_more() {
 #[tokio::test]
 async fn stopping_does_not_wait_for_ever() {
     let gate = Arc::new(Semaphore::new(0));
-    let bounds = Bounds {
-        drain_time: Duration::from_millis(50),
-        ..Bounds::default()
-    };
+    let bounds = Bounds::listening(|bounds| bounds.drain_time = Duration::from_millis(50));
     let gateway = Gateway::start(
         vec![binding("f/b", json!("$default"), None)],
         Script::Gated(gate),
@@ -214,11 +208,10 @@ async fn run_before_open_is_an_error() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
-    let bounds = Bounds {
-        connections: 1,
-        stall_time: Duration::from_millis(100),
-        ..Bounds::default()
-    };
+    let bounds = Bounds::listening(|bounds| {
+        bounds.connections = 1;
+        bounds.stall_time = Duration::from_millis(100);
+    });
     let result = serde_json::Value::from("x".repeat(64 * 1024 * 1024)).to_string();
     let script = Script::Outcome(hikigane_model::Outcome::Returned(result.into()));
     let gateway = Gateway::start(vec![binding("f/b", json!("$default"), None)], script, bounds).await;

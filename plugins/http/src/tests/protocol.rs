@@ -218,11 +218,7 @@ async fn a_slow_head_ends_the_connection_and_a_slow_body_gets_408() {
     let quick = Duration::from_millis(60);
     let start =
         async |bounds| Gateway::start(vec![binding("f/b", json!("$default"), None)], Script::Echo, bounds).await;
-    let gateway = start(Bounds {
-        head_time: quick,
-        ..Bounds::default()
-    })
-    .await;
+    let gateway = start(Bounds::listening(|bounds| bounds.head_time = quick)).await;
     let mut client = gateway.client().await;
     client.send("GET / HTTP/1.1\r\nhost: h\r\nx:").await;
     let answer = client.try_answer().await;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 /// Writes fail when none gets on for `patience`: an answer that nobody takes must not be kept, and its connection neither, for as long as a client
 /// likes. Reading is bounded by who reads.
-pub(crate) struct Impatient<S> {
+pub(super) struct Impatient<S> {
     stream: S,
     patience: Duration,
     /// Runs while a write waits. Made once, and moved on each time: most connections never need one.
@@ -19,7 +19,7 @@ pub(crate) struct Impatient<S> {
 }
 
 impl<S> Impatient<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
             patience,
