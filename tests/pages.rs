@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::house::root;
+use crate::support::{Project, command, zip_of};
 
 fn page(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
@@ -60,4 +61,46 @@ fn ci_runs_the_readmes_command_for_all_tests() {
         script.lines().any(|line| line == "export CI=true"),
         "in CI no test may be left out"
     );
+}
+
+#[test]
+fn every_manifest_that_the_pages_show_is_valid() {
+    let handler = "export const handler = async () => 1;";
+    for name in ["README.md", "docs/schedules.md"] {
+        let text = page(name);
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let manifest = if block.starts_with("events:") {
+                format!(
+                    "functions:\n  f:\n    code: ./f.mjs\n    {}",
+                    block.replace('\n', "\n    ")
+                )
+            } else {
+                block.to_owned()
+            };
+            let project = Project::new(
+                &manifest,
+                &[
+                    ("f.mjs", handler),
+                    ("functions/summarize.mjs", handler),
+                    ("functions/report.mjs", handler),
+                    ("functions/ingest/index.mjs", handler),
+                    ("layers/csv/nodejs/readme", ""),
+                ],
+            );
+            std::fs::write(project.join("layers/x.zip"), zip_of(&[("readme", "")])).unwrap();
+            for directory in ["inbox", "outbox", "data", "out"] {
+                project.mkdir(directory);
+            }
+            let checked = command(&["check"])
+                .current_dir(project.path())
+                .env("HIKIGANE_SECRET", "sixteen-characters")
+                .output()
+                .unwrap();
+            assert!(
+                checked.status.success() && checked.stderr.is_empty(),
+                "{name}\n{manifest}\n{checked:?}"
+            );
+        }
+    }
 }
