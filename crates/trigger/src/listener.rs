@@ -43,13 +43,13 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// At most this many connections, and at most half of the descriptors that the process may have: the other half is for functions and files,
-    /// which a flood of connections must not take.
+    /// As many connections as a listener may have: a third of the descriptors of the process at most, since there are two, the gateway's and the
+    /// endpoint's, and no flood of connections must take the third that functions and files need.
     pub fn connections() -> usize {
         const MOST: u64 = 10_000;
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let half = descriptors.map_or(MOST, |descriptors| descriptors / 2);
-        usize::try_from(half.min(MOST)).unwrap_or(usize::MAX)
+        let share = descriptors.map_or(MOST, |descriptors| descriptors / 3);
+        usize::try_from(share.min(MOST)).unwrap_or(usize::MAX)
     }
 }
 
