@@ -74,10 +74,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("executor", &["model"]),
     ("isolate", &["model", "executor"]),
     ("router", &["model", "pattern", "trigger", "store", "executor"]),
-    ("api", &["model", "pattern", "router", "store", "trigger", "executor"]),
+    ("listener", &[]),
+    (
+        "api",
+        &["model", "pattern", "router", "store", "trigger", "executor", "listener"],
+    ),
     ("s3", &["model", "pattern", "trigger"]),
     ("schedule", &["model", "pattern", "trigger"]),
-    ("http", &["model", "pattern", "trigger"]),
+    ("http", &["model", "pattern", "trigger", "listener"]),
 ];
 
 #[test]
@@ -118,7 +122,7 @@ fn dependencies_point_the_right_way() {
             );
             let serves = http_servers.contains(&dependency.as_str());
             assert!(
-                !serves || ["api", "http"].contains(room),
+                !serves || ["api", "http", "listener"].contains(room),
                 "{room} must not know an HTTP server ({dependency})"
             );
         }

@@ -95,3 +95,26 @@ fn data_lies_beside_the_manifest_wherever_the_server_is_started() {
     assert!(project.join(".hikigane/hikigane.db").exists());
     assert!(!elsewhere.join(".hikigane").exists());
 }
+
+#[test]
+fn an_example_that_was_run_is_copied_as_it_was_cloned() {
+    let run = Project::new(
+        "functions: {}\n",
+        &[
+            ("functions/f.mjs", ""),
+            ("inbox/.gitkeep", ""),
+            ("inbox/sales.csv", ""),
+            (".hikigane/hikigane.db", ""),
+        ],
+    );
+    let copy = Project::copy_of(run.path().to_str().unwrap());
+    for (path, is_there) in [
+        ("hikigane.yaml", true),
+        ("functions/f.mjs", true),
+        ("inbox/.gitkeep", true),
+        ("inbox/sales.csv", false),
+        (".hikigane", false),
+    ] {
+        assert_eq!(copy.join(path).exists(), is_there, "{path}");
+    }
+}

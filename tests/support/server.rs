@@ -32,12 +32,17 @@ impl Project {
         project
     }
 
-    /// A copy of a directory of the repository, relative to its root.
+    /// A copy of a directory of the repository, relative to its root: as it is in a fresh clone, though it may have been run since.
     pub fn copy_of(source: &str) -> Self {
         fn copy(from: &Path, to: &Path) {
             std::fs::create_dir_all(to).unwrap();
+            // What is written to has nothing else in a clone.
+            let is_written_to = from.join(".gitkeep").exists();
             for entry in std::fs::read_dir(from).unwrap() {
                 let entry = entry.unwrap();
+                if entry.file_name() == ".hikigane" || is_written_to && entry.file_name() != ".gitkeep" {
+                    continue;
+                }
                 let target = to.join(entry.file_name());
                 if entry.file_type().unwrap().is_dir() {
                     copy(&entry.path(), &target);

@@ -10,7 +10,6 @@
 
 mod clock;
 mod ingress;
-pub mod listener;
 pub mod proxy;
 mod source;
 mod spec;

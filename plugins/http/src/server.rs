@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hikigane_listener::{self as listener, Ends};
 use hikigane_model::Cors;
-use hikigane_trigger::listener::{self, Ends};
 use hikigane_trigger::proxy::Connection;
 use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError};
 use hyper::service::service_fn;
