@@ -254,7 +254,7 @@ fn variables() {
     check_function(
         "timeout: ${env:HOST}\nmemory: \"${env:NOPE, '5'}\"\nevents:\n  - demo: {slot: \"${env:NOPE}\"}\n",
         r#"
-            4:14 error [${env:HOST}] `example.com` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
+            4:14 error [${env:HOST}] `example.com` is not a duration -> write seconds (`30`), or numbers with units: `500ms`, `30s`, `5m`, `6h`
             5:13 error ["${env:NOPE, '5'}"] `5` is out of range -> AWS Lambda allows 128 to 10240 MB
             7:23 error [${env:NOPE}] the environment variable `NOPE` is not set -> set it, or give a default: `${env:NOPE, 'default'}`
         "#,
@@ -301,7 +301,7 @@ fn functions() {
     check_function(
         "timeout: 1.5\nmemory: true\nreservedConcurrency: 1.5\nlogFormat: 5\ndescription: 5\nhandler:\n",
         r#"
-            4:14 error [1.5] `1.5` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
+            4:14 error [1.5] `1.5` is not a whole number of seconds -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
             5:13 error [true] expected a size, found `true` -> write megabytes (`256`), `256MB` or `1GB`
             6:26 error [1.5] expected a whole number from 0 to 99900, found the number `1.5` -> write digits only, without quotes
             7:16 error [5] expected one of `text`, `json`, found the number `5` -> write one of these words
