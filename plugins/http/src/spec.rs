@@ -91,9 +91,13 @@ pub(crate) struct Report<'a> {
 
 impl Report<'_> {
     pub(crate) fn add(&mut self, path: &[&str], mistake: Mistake) {
+        self.add_at(path.iter().map(|key| PathStep::from(*key)).collect(), mistake);
+    }
+
+    pub(crate) fn add_at(&mut self, path: Vec<PathStep>, mistake: Mistake) {
         self.errors.push(SpecError {
             place: self.place.clone(),
-            path: path.iter().map(|key| PathStep::from(*key)).collect(),
+            path,
             message: mistake.message,
             help: Some(mistake.help),
         });

@@ -206,6 +206,21 @@ fn keys() {
         "#,
     );
     check_function(
+        "url: {auth: none, cors: {allowOrigins: [5, 'https://a.example*'], allowMethods: [get], maxAge: 2 days}}\n",
+        r#"
+            4:45 error [5] expected text, found the number `5` -> put the value in quotes
+            4:48 error ['https://a.example*'] "https://a.example*" has a "*" in it -> write whole origins, or "http://*", "https://*" or "*" for all
+            4:86 error [get] "get" is not a method -> did you mean "GET"?
+            4:100 error [2 days] `2 days` is not a duration -> did you mean `48h`?
+        "#,
+    );
+    check_function(
+        "url: {auth: none, cors: {allowOrigins: ['*'], allowCredentials: true}}\n",
+        r#"
+            4:69 error [true] credentials would be sent along from every site -> name the origins, as in "allowOrigins: [http://localhost:5173]"
+        "#,
+    );
+    check_function(
         "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
         r#"
             4:10 error [{cors: maybe, invokeMode: RESPONSE_STREAM}] the URL does not say who may call it -> add `auth: none` for everybody, or `auth: iam`

@@ -195,7 +195,27 @@ fn every_mistake_of_the_settings_is_named() {
         (
             json!({"cors": {"maxAge": 86401}}),
             "cors.maxAge",
-            "\"maxAge\" is \"86401\", not a number of seconds up to a day",
+            "\"86401\" is out of range",
+        ),
+        (
+            json!({"cors": {"maxAge": "1500ms"}}),
+            "cors.maxAge",
+            "\"1500ms\" is out of range",
+        ),
+        (
+            json!({"cors": {"maxAge": true}}),
+            "cors.maxAge",
+            "\"maxAge\" is a boolean, not a duration",
+        ),
+        (
+            json!({"cors": {"allowOrigins": ["https://a.example", "http*"], "allowCredentials": true}}),
+            "cors.allowOrigins.1",
+            "\"http*\" has a \"*\" in it",
+        ),
+        (
+            json!({"cors": {"allowMethods": ["get"]}}),
+            "cors.allowMethods.0",
+            "\"get\" is not a method",
         ),
         (
             json!({"cors": {"allowOrigins": ["*"], "allowCredentials": true}}),
