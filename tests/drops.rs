@@ -204,6 +204,9 @@ fn a_function_that_may_write_where_each_file_calls_it_is_warned_of() {
         (".", "s3: { bucket: inbox, event: \"s3:ObjectCreated:Put\" }", true),
         ("./inbox/out", "s3: inbox", true),
         ("./outbox", "s3: inbox", false),
+        // A link to the inbox, and what is not there yet below it.
+        ("./link", "s3: inbox", true),
+        ("./link/out", "s3: inbox", true),
         ("./inbox", "s3: { bucket: inbox, rules: [{ prefix: in/ }] }", false),
         ("./inbox", "s3: { bucket: inbox, event: \"s3:ObjectRemoved:*\" }", false),
         ("./inbox", "{ s3: inbox, enabled: false }", false),
@@ -215,6 +218,7 @@ fn a_function_that_may_write_where_each_file_calls_it_is_warned_of() {
     ] {
         let project = Project::new(&manifest(write, event), &[("f.mjs", "export const handler = () => 1;")]);
         project.mkdir("inbox");
+        std::os::unix::fs::symlink("inbox", project.join("link")).unwrap();
         let checked = command(&["check", "hikigane.yaml"])
             .current_dir(project.path())
             .output()
@@ -225,6 +229,8 @@ fn a_function_that_may_write_where_each_file_calls_it_is_warned_of() {
             (true, warned),
             "{write} {event}: {text}"
         );
+        let remedy = "let it write elsewhere, or give the event `rules` that leave out what it writes";
+        assert_eq!(text.contains(remedy), warned, "{text}");
     }
 }
 

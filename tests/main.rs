@@ -28,6 +28,7 @@ mod durability;
 mod endpoint;
 mod fuzz;
 mod gateway;
+mod grammar;
 mod handlers;
 mod hostile;
 mod house;

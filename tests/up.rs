@@ -43,7 +43,8 @@ fn up_tells_a_person_what_runs_where_and_what_to_try() {
     assert!(schedule.contains("next") && schedule.contains(':'), "{schedule}");
     assert!(field("data").ends_with(".hikigane"), "{text}");
     assert!(
-        text.contains("hikigane invoke ") && text.contains("hikigane logs --follow --endpoint 127.0.0.1:"),
+        // A route and a bucket give their functions events that matter; the schedule's needs none.
+        text.contains("hikigane invoke report --log") && text.contains("hikigane logs --follow --endpoint 127.0.0.1:"),
         "{text}"
     );
     let curl = text

@@ -221,6 +221,10 @@ fn cross_origin_rules_are_answered_for_the_function() {
     assert_eq!(answer.header("access-control-expose-headers"), Some("x-b"));
     assert_eq!(allowed(&ask("some", "GET", "https://bad.example"))[0], "");
     assert_eq!(allowed(&ask("all", "OPTIONS", "null")), ["null", "PUT", "x-a", ""]);
+    // A cache may not answer a page with what it keeps of a request that no page made.
+    let plain = |function: &str| send(&server, &declared(&server, function), "GET", "/", &[], b"");
+    assert_eq!(plain("all").header("vary"), Some("Origin"));
+    assert_eq!(plain("none").header("vary"), None);
     let own = ask("none", "OPTIONS", "https://good.example");
     assert_eq!(
         own.json()["requestContext"]["http"]["method"],

@@ -17,7 +17,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hikigane_model::{ACCOUNT_ID, Outcome, REGION, RequestId, UrlAuth, UrlMode, limits, new_trace};
 use hikigane_router::InvokeRequest;
-use hikigane_trigger::proxy::cors::CrossOrigin;
+use hikigane_trigger::proxy::cors::{self, CrossOrigin};
 use hikigane_trigger::proxy::{self, Connection, Gateway, Service};
 use serde_json::{Value, json};
 
@@ -89,13 +89,13 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request, seen: Uri) -> R
     let Some(target) = endpoint.lambda.url(id) else {
         return ApiError::no_such_url().into_response();
     };
-    let page = CrossOrigin::of(request.method(), request.headers());
-    let shared = target.config.cors.clone().zip(page);
-    if let Some((cors, page)) = &shared
+    let asked = |cors| (cors, CrossOrigin::of(request.method(), request.headers()));
+    let shared = target.config.cors.clone().map(asked);
+    if let Some((cors, Some(page))) = &shared
         && page.is_preflight()
     {
         let mut response = Response::new(Body::empty());
-        page.answer(cors, response.headers_mut());
+        cors::answer(cors, Some(page), response.headers_mut());
         return response;
     }
     let request_id = RequestId::random();
@@ -110,7 +110,7 @@ async fn answer(endpoint: &Endpoint, id: &str, request: Request, seen: Uri) -> R
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, invoke::value(request_id.as_str()));
     if let Some((cors, page)) = &shared {
-        page.answer(cors, headers);
+        cors::answer(cors, page.as_ref(), headers);
     }
     response
 }

@@ -148,7 +148,7 @@ impl Server {
             return None;
         }
         Some(
-            match hikigane_manifest::nearest(function, names.iter().map(String::as_str)) {
+            match hikigane_trigger::nearest(function, names.iter().map(String::as_str)) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None if names.is_empty() => "the server has no functions".to_owned(),
                 None if names.len() <= LISTED => format!("the functions are {}", names.join(", ")),

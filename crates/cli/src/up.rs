@@ -30,7 +30,7 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
     } else {
         Clock::system()
     };
-    let summary = Summary::of(&loaded.manifest);
+    let summary = Summary::of(&loaded.manifest, plugins);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
@@ -120,12 +120,12 @@ fn ignores_hangup() -> bool {
 struct Summary {
     path: PathBuf,
     functions: Vec<String>,
-    /// A function that most likely runs with an empty event: one that a schedule runs, or nothing; else the first.
+    /// A function that most likely runs with an empty event: one that no trigger runs, or none whose events matter; else the first.
     example: Option<String>,
 }
 
 impl Summary {
-    fn of(manifest: &Manifest) -> Self {
+    fn of(manifest: &Manifest, plugins: &[Arc<dyn TriggerPlugin>]) -> Self {
         let functions = manifest
             .functions
             .iter()
@@ -136,7 +136,10 @@ impl Summary {
                 .bindings
                 .iter()
                 .filter(|binding| binding.function == function.name);
-            bindings.all(|binding| binding.kind == "schedule")
+            bindings.all(|binding| {
+                let mut plugins = plugins.iter();
+                plugins.any(|plugin| plugin.kind() == binding.kind && !plugin.events_matter())
+            })
         };
         let example = manifest
             .functions

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hikigane_model::{BindingId, FunctionName, InvokeMode};
 use hikigane_pattern::{Pattern, PatternError};
-use hikigane_trigger::TriggerPlugin;
+use hikigane_trigger::{TriggerPlugin, nearest};
 
 use crate::diagnostic::{Problems, Span};
 use crate::document::{EventItem, EventKeys, Function};
 use crate::section::{Setting, Spanned};
-use crate::suggestion::{list, nearest, quote, suggest};
+use crate::suggestion::{list, quote, suggest};
 use crate::yaml::{Entry, Node};
 
 /// One event of a function, with the plug-in's part still unread.

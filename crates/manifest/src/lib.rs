@@ -38,12 +38,11 @@ use hikigane_model::{
     AccessKey, Allow, BindingId, FunctionConfig, FunctionName, FunctionUrl, InvokeMode, SandboxMode, limits,
 };
 use hikigane_pattern::Pattern;
-use hikigane_trigger::{Source, TriggerPlugin};
+use hikigane_trigger::{Source, TriggerPlugin, nearest};
 
 pub use crate::access_keys::read_file as read_access_keys;
 pub use crate::diagnostic::{Diagnostic, Location, Report, Severity};
 pub use crate::schema::schema;
-pub use crate::suggestion::nearest;
 
 use crate::diagnostic::{Problems, Span, unreadable};
 use crate::document::{Defaults, Document};

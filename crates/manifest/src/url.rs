@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use hikigane_model::{self as model, FunctionUrl, UrlAuth, UrlMode};
+use hikigane_trigger::PathStep;
+use hikigane_trigger::proxy::cors::check;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::diagnostic::Problems;
+use crate::diagnostic::{Problems, Span};
 use crate::section::{Flag, FromNode, List, OneOf, Setting, Spanned, Word, section};
 use crate::units::Seconds;
 use crate::yaml::{Node, Value};
@@ -33,12 +35,12 @@ section! {
         "allowHeaders" => allow_headers: List<String>,
         /// The methods that they may use; `"*"`: any.
         "allowMethods" => allow_methods: List<String>,
-        /// Their origins, as `https://example.com`; `"*"`: any.
+        /// Their origins, as `https://example.com`; `"*"`: any; `"https://*"` and `"http://*"`: any of the scheme.
         "allowOrigins" => allow_origins: List<String>,
         /// The response headers that they may read.
         "exposeHeaders" => expose_headers: List<String>,
         /// How long a browser may remember all this: at most a day.
-        "maxAge" => max_age: Seconds<0, 86_400>,
+        "maxAge" => max_age: Seconds<0, { model::Cors::LONGEST_AGE }>,
     }
     elsewhere: ["allowedOrigins" => "allowOrigins", "allowedHeaders" => "allowHeaders", "allowedMethods" => "allowMethods", "exposedResponseHeaders" => "exposeHeaders"]
 }
@@ -88,31 +90,52 @@ pub(crate) fn read(section: &Spanned<Url>, problems: &mut Problems) -> Option<Fu
             .error(section.span, "the URL does not say who may call it")
             .help("add `auth: none` for everybody, or `auth: iam`");
     }
+    let cors = url.cors.given().and_then(|sharing| cors(sharing, problems));
     Some(FunctionUrl {
         auth_type: url.auth.value()?.0,
-        cors: url.cors.value().and_then(cors),
+        cors,
         invoke_mode: url.invoke_mode.value().map(|mode| mode.0),
     })
 }
 
-fn cors(sharing: &Sharing) -> Option<model::Cors> {
+fn cors(sharing: &Spanned<Sharing>, problems: &mut Problems) -> Option<model::Cors> {
     let list = |setting: &Setting<List<String>>| setting.value().map(List::values);
-    let any = || Some(vec!["*".to_owned()]);
-    match sharing {
+    match &sharing.value {
         Sharing::Whole(false) => None,
-        Sharing::Whole(true) => Some(model::Cors {
-            allow_headers: any(),
-            allow_methods: any(),
-            allow_origins: any(),
-            ..model::Cors::default()
-        }),
-        Sharing::Listed(cors) => Some(model::Cors {
-            allow_credentials: cors.allow_credentials.value().map(|flag| flag.0),
-            allow_headers: list(&cors.allow_headers),
-            allow_methods: list(&cors.allow_methods),
-            allow_origins: list(&cors.allow_origins),
-            expose_headers: list(&cors.expose_headers),
-            max_age: cors.max_age.value().map(|age| age.0),
-        }),
+        Sharing::Whole(true) => Some(model::Cors::everything()),
+        Sharing::Listed(section) => {
+            let cors = model::Cors {
+                allow_credentials: section.allow_credentials.value().map(|flag| flag.0),
+                allow_headers: list(&section.allow_headers),
+                allow_methods: list(&section.allow_methods),
+                allow_origins: list(&section.allow_origins),
+                expose_headers: list(&section.expose_headers),
+                max_age: section.max_age.value().map(|age| age.0),
+            };
+            for mistake in check(&cors) {
+                let span = section.place(&mistake.path).unwrap_or(sharing.span);
+                problems.error(span, mistake.message).help(mistake.help);
+            }
+            Some(cors)
+        }
+    }
+}
+
+impl Cors {
+    /// Where a mistake stands.
+    fn place(&self, path: &[PathStep]) -> Option<Span> {
+        let [PathStep::Key(key), rest @ ..] = path else {
+            return None;
+        };
+        let list = match key.as_str() {
+            "allowCredentials" => return self.allow_credentials.given().map(|flag| flag.span),
+            "allowMethods" => self.allow_methods.given()?,
+            "allowOrigins" => self.allow_origins.given()?,
+            _ => return None,
+        };
+        match rest {
+            [PathStep::Index(index)] => list.value.0.get(*index).map(|item| item.span),
+            _ => Some(list.span),
+        }
     }
 }

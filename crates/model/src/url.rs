@@ -61,3 +61,19 @@ pub struct Cors {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<u32>,
 }
+
+impl Cors {
+    /// The longest that a browser may remember it, seconds (AWS: `Cors` of Lambda and of API Gateway).
+    pub const LONGEST_AGE: u32 = 86_400;
+
+    /// Every site may read every answer, whatever it asks; cookies and credentials stay at home.
+    pub fn everything() -> Self {
+        let any = || Some(vec!["*".to_owned()]);
+        Self {
+            allow_headers: any(),
+            allow_methods: any(),
+            allow_origins: any(),
+            ..Self::default()
+        }
+    }
+}

@@ -9,15 +9,19 @@
 //! 4. [`Source::run`] emits events until its token fires.
 
 mod clock;
+mod duration;
 mod ingress;
 pub mod proxy;
 mod source;
 mod spec;
+mod suggestion;
 
 pub use clock::Clock;
+pub use duration::{NotADuration, duration_schema, parse_duration, show_duration};
 pub use ingress::{Accepted, CallError, EmitError, EventSink, Ingress, PluginState, Reply, StateError, StateStore};
-pub use source::{Announcement, Context, ObjectError, ObjectStore, Resource, Source, SourceError, TriggerPlugin};
+pub use source::{Announcement, Context, Feed, ObjectError, ObjectStore, Resource, Source, SourceError, TriggerPlugin};
 pub use spec::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
+pub use suggestion::nearest;
 
 pub use async_trait::async_trait;
 pub use hikigane_model as model;

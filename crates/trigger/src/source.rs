@@ -37,6 +37,10 @@ pub trait TriggerPlugin: Send + Sync {
     fn runs_without_bindings(&self) -> bool {
         false
     }
+    /// Whether functions look at its events, as most do. Where they hardly do, to invoke one with an empty event is to see it run.
+    fn events_matter(&self) -> bool {
+        true
+    }
     /// Reads the settings and all bindings of the kind at once. Pure: no I/O, no task.
     fn build(&self, spec: SourceSpec) -> Result<Box<dyn Source>, SpecErrors>;
 }
@@ -49,8 +53,8 @@ pub trait Source: Send {
     /// Claims its resources: binds ports, checks directories. Emits nothing. Says what it now listens to; what happens from
     /// now on is the source's, though it is emitted only when it runs.
     async fn open(&mut self, clock: &Clock, state: &PluginState) -> Result<Vec<Announcement>, SourceError>;
-    /// Directories where every new file is an event of a binding: a function that may write there can set itself off.
-    fn fed_by(&self) -> Vec<(BindingId, PathBuf)> {
+    /// Where every new file is an event of a binding: a function that may write there can set itself off.
+    fn fed_by(&self) -> Vec<Feed> {
         Vec::new()
     }
     /// The objects it has, for those who take code from there; once it is open. `None`: it has none.
@@ -59,6 +63,17 @@ pub trait Source: Send {
     }
     /// Emits events until `context.shutdown` fires, then ends. An error ends the server with a message.
     async fn run(self: Box<Self>, context: Context) -> Result<(), SourceError>;
+}
+
+/// A directory, every new file of which is an event of a binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// The binding.
+    pub binding: BindingId,
+    /// The directory.
+    pub directory: PathBuf,
+    /// How the binding's configuration leaves out files that its own function writes, as what is to be done.
+    pub remedy: &'static str,
 }
 
 /// Objects in buckets.

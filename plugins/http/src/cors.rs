@@ -2,6 +2,8 @@
 //! configuration (API Gateway developer guide, "Configure CORS for HTTP APIs").
 
 use hikigane_model::Cors;
+use hikigane_trigger::proxy::cors::{CorsMistake, check};
+use hikigane_trigger::{duration_schema, parse_duration};
 use serde_json::{Map, Value, json};
 
 use crate::route::Mistake;
@@ -15,12 +17,15 @@ const KEYS: [&str; 6] = [
     "exposeHeaders",
     "maxAge",
 ];
-/// The longest a browser may remember, seconds (API Gateway, `Cors`).
-const MOST: u64 = 86_400;
 
 /// JSON Schema of the setting.
 pub(crate) fn schema() -> Value {
     let list = |description: &str| json!({"type": "array", "items": {"type": "string"}, "description": description});
+    let mut max_age = duration_schema(0, Cors::LONGEST_AGE);
+    max_age.insert(
+        "description".to_owned(),
+        "How long a browser may remember all this: at most a day.".into(),
+    );
     json!({
         "description": "What pages of other sites may do: everything (`true`), or what is listed. Unless set, functions answer them themselves. A preflight goes to a function only if a route takes OPTIONS there.",
         "oneOf": [
@@ -32,9 +37,9 @@ pub(crate) fn schema() -> Value {
                     "allowCredentials": {"type": "boolean", "description": "Whether cookies and credentials may come along."},
                     "allowHeaders": list("The request headers that they may set; `\"*\"`: any."),
                     "allowMethods": list("The methods that they may use; `\"*\"`: any."),
-                    "allowOrigins": list("Their origins, as `https://example.com`; `\"*\"`: any; `\"https://*\"`: any of this scheme."),
+                    "allowOrigins": list("Their origins, as `https://example.com`; `\"*\"`: any; `\"https://*\"` and `\"http://*\"`: any of the scheme."),
                     "exposeHeaders": list("The response headers that they may read."),
-                    "maxAge": {"type": "integer", "minimum": 0, "maximum": MOST, "description": "How many seconds a browser may remember all this."}
+                    "maxAge": max_age
                 }
             }
         ]
@@ -43,15 +48,9 @@ pub(crate) fn schema() -> Value {
 
 /// Reads the setting. `None`: functions answer for themselves.
 pub(crate) fn read(value: &Value, report: &mut Report<'_>) -> Option<Cors> {
-    let any = || Some(vec!["*".to_owned()]);
     match value {
         Value::Null | Value::Bool(false) => None,
-        Value::Bool(true) => Some(Cors {
-            allow_headers: any(),
-            allow_methods: any(),
-            allow_origins: any(),
-            ..Cors::default()
-        }),
+        Value::Bool(true) => Some(Cors::everything()),
         Value::Object(map) => Some(read_map(map, report)),
         other => {
             report.add(
@@ -76,14 +75,9 @@ fn read_map(map: &Map<String, Value>, report: &mut Report<'_>) -> Cors {
         expose_headers: texts(map, "exposeHeaders", report),
         max_age: seconds(map, "maxAge", report),
     };
-    // A page of any site could act for whoever is logged in; API Gateway refuses it, too.
-    let open = cors.allow_origins.iter().flatten().any(|origin| origin == "*");
-    if open && cors.allow_credentials == Some(true) {
-        let mistake = Mistake::new(
-            "credentials would be sent along from every site",
-            "name the origins, as in \"allowOrigins: [http://localhost:5173]\"",
-        );
-        report.add(&["cors", "allowCredentials"], mistake);
+    for CorsMistake { path, message, help } in check(&cors) {
+        let path = std::iter::once("cors".into()).chain(path).collect();
+        report.add_at(path, Mistake::new(message, help));
     }
     cors
 }
@@ -109,17 +103,32 @@ fn texts(map: &Map<String, Value>, key: &str, report: &mut Report<'_>) -> Option
 
 fn seconds(map: &Map<String, Value>, key: &str, report: &mut Report<'_>) -> Option<u32> {
     let value = map.get(key)?;
-    let seconds = value.as_u64().filter(|seconds| *seconds <= MOST);
-    if seconds.is_none() {
-        wrong(
-            key,
-            value,
-            "a number of seconds up to a day",
-            "write 0 to 86400",
-            report,
-        );
-    }
-    seconds.and_then(|seconds| u32::try_from(seconds).ok())
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => {
+            wrong(
+                key,
+                value,
+                "a duration",
+                "write it as \"1h\", or as a number of seconds",
+                report,
+            );
+            return None;
+        }
+    };
+    let mistake = match parse_duration(&text) {
+        Ok(age) => match u32::try_from(age.as_secs()) {
+            Ok(seconds) if age.subsec_nanos() == 0 && seconds <= Cors::LONGEST_AGE => return Some(seconds),
+            _ => Mistake::new(
+                format!("\"{text}\" is out of range"),
+                "write whole seconds, a day at most",
+            ),
+        },
+        Err(error) => Mistake::new(format!("\"{text}\" is {error}"), error.help()),
+    };
+    report.add(&["cors", key], mistake);
+    None
 }
 
 fn wrong(key: &str, value: &Value, what: &str, help: &str, report: &mut Report<'_>) {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use hikigane_model::{ACCOUNT_ID, Cors, Event, InvokeMode, Outcome, limits, new_trace};
-use hikigane_trigger::proxy::cors::CrossOrigin;
+use hikigane_trigger::proxy::cors::{self, CrossOrigin};
 use hikigane_trigger::proxy::{self, Connection, Service};
 use hikigane_trigger::{Accepted, CallError, Clock, EmitError, EventSink};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -67,20 +67,19 @@ impl Gateway {
     /// Answers a request.
     pub(crate) async fn handle(&self, connection: &Connection, request: Request<Incoming>) -> Reply {
         let id = request_id();
-        let page = self
-            .cors
-            .as_ref()
-            .zip(CrossOrigin::of(request.method(), request.headers()));
+        let asked = |cors| (cors, CrossOrigin::of(request.method(), request.headers()));
+        let shared = self.cors.as_ref().map(asked);
+        let page = shared.as_ref().and_then(|(_, page)| page.as_ref());
         let mut reply = self
-            .answer(connection, &id, request, page.as_ref().map(|(_, page)| page))
+            .answer(connection, &id, request, page)
             .await
             .unwrap_or_else(|refusal| refusal);
         let headers = reply.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(APIGW_REQUEST_ID, id);
         }
-        if let Some((cors, page)) = page {
-            page.answer(cors, headers);
+        if let Some((cors, page)) = &shared {
+            cors::answer(cors, page.as_ref(), headers);
         }
         reply
     }

@@ -25,7 +25,7 @@ mod table;
 mod tests;
 
 use hikigane_trigger::schemars::{Schema, json_schema};
-use hikigane_trigger::{Source, SourceSpec, SpecErrors, TriggerPlugin};
+use hikigane_trigger::{Source, SourceSpec, SpecErrors, TriggerPlugin, duration_schema};
 use serde_json::Value;
 
 /// The plug-in for the trigger kind `http`.
@@ -50,6 +50,11 @@ impl TriggerPlugin for HttpPlugin {
     }
 
     fn binding_schema(&self) -> Schema {
+        let mut timeout = duration_schema(1, 30);
+        timeout.insert(
+            "description".to_owned(),
+            "How long a caller waits before 503: 50ms to 30s (default 30s). A plain number is seconds.".into(),
+        );
         let path = "A path with `{name}` for one segment and `{name+}`, last, for all that follow; or `$default`.";
         json_schema!({
             "title": "HTTP route",
@@ -72,13 +77,7 @@ impl TriggerPlugin for HttpPlugin {
                             "pattern": r"^([A-Za-z]+|\*)$"
                         },
                         "path": { "type": "string", "description": path, "pattern": r"^(/\S*|\$default|\*)$" },
-                        "timeout": {
-                            "description": "How long a caller waits before 503: 50ms to 30s (default 30s). A plain number is seconds.",
-                            "oneOf": [
-                                { "type": "string", "pattern": "^[0-9]+(ms|s)$" },
-                                { "type": "number", "minimum": 0.05, "maximum": 30 }
-                            ]
-                        }
+                        "timeout": timeout
                     }
                 }
             ]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hikigane_model::{BindingId, Cors, InvokeMode};
-use hikigane_trigger::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
+use hikigane_trigger::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace, nearest, parse_duration};
 use serde_json::{Map, Value};
 
 use crate::cors;
@@ -91,9 +91,13 @@ pub(crate) struct Report<'a> {
 
 impl Report<'_> {
     pub(crate) fn add(&mut self, path: &[&str], mistake: Mistake) {
+        self.add_at(path.iter().map(|key| PathStep::from(*key)).collect(), mistake);
+    }
+
+    pub(crate) fn add_at(&mut self, path: Vec<PathStep>, mistake: Mistake) {
         self.errors.push(SpecError {
             place: self.place.clone(),
-            path: path.iter().map(|key| PathStep::from(*key)).collect(),
+            path,
             message: mistake.message,
             help: Some(mistake.help),
         });
@@ -104,10 +108,13 @@ impl Report<'_> {
         for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
             let help = match (key.as_str(), path) {
                 ("cors", []) => "it is of the whole gateway: write it under \"sources: http:\"".to_owned(),
-                _ => {
-                    let known: Vec<String> = known.iter().map(|key| format!("\"{key}\"")).collect();
-                    format!("known here: {}", known.join(", "))
-                }
+                _ => match nearest(key, known.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => {
+                        let known: Vec<String> = known.iter().map(|key| format!("\"{key}\"")).collect();
+                        format!("known here: {}", known.join(", "))
+                    }
+                },
             };
             let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
             self.add(&path, Mistake::new(format!("unknown key \"{key}\""), help));
@@ -262,42 +269,28 @@ fn read_timeout(value: Option<&Value>, mode: InvokeMode, report: &mut Report<'_>
         report.add(&["timeout"], mistake);
         return None;
     }
-    let duration = match value {
-        Value::String(text) => parse_duration(text),
-        // A plain number is in AWS's unit for timeouts.
-        Value::Number(number) => number
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        _ => None,
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => {
+            let message = format!("\"timeout\" is {}, not a duration", describe(value));
+            report.add(
+                &["timeout"],
+                Mistake::new(message, "write it as \"500ms\" or \"10s\", or as a number of seconds"),
+            );
+            return None;
+        }
     };
-    let help = "a caller waits 50ms to 30s (30s is API Gateway's limit too); for longer work use \"invoke: async\"";
-    let Some(duration) = duration else {
-        report.add(
-            &["timeout"],
-            Mistake::new(format!("{} is not a duration", describe(value)), help),
-        );
-        return None;
+    let mistake = match parse_duration(&text) {
+        Ok(duration) if (TIMEOUT.0..=TIMEOUT.1).contains(&duration) => return Some(duration),
+        Ok(_) => Mistake::new(
+            format!("the timeout \"{text}\" is out of range"),
+            "a caller waits 50ms to 30s (30s is API Gateway's limit too); for longer work use \"invoke: async\"",
+        ),
+        Err(error) => Mistake::new(format!("\"{text}\" is {error}"), error.help()),
     };
-    if duration < TIMEOUT.0 || duration > TIMEOUT.1 {
-        report.add(
-            &["timeout"],
-            Mistake::new(format!("the timeout {} is out of range", describe(value)), help),
-        );
-        return None;
-    }
-    Some(duration)
-}
-
-/// `500ms` or `10s`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        _ => None,
-    }
+    report.add(&["timeout"], mistake);
+    None
 }
 
 /// A value in a message: texts and numbers as they are, others by their kind.

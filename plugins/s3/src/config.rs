@@ -5,18 +5,18 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use hikigane_trigger::model::{BindingId, InvokeMode};
-use hikigane_trigger::{BindingSpec, SourceSpec, SpecError, SpecErrors, SpecPlace};
+use hikigane_trigger::{BindingSpec, SourceSpec, SpecError, SpecErrors, SpecPlace, nearest, parse_duration};
 use serde_json::Value;
 
 use crate::glob::{DEFAULT_IGNORE, Ignore};
 use crate::key::ObjectKey;
-use crate::reader::{Node, kind, nearest, quoted};
+use crate::reader::{Node, kind, quoted};
 use crate::schema::{BINDING_KEYS, BUCKET_KEYS, OnStart, RULE_KEYS, SETTINGS_KEYS};
 
 /// Quiet time before an object counts as finished, unless the binding says otherwise.
 const DEFAULT_SETTLE: Duration = Duration::from_millis(500);
-/// Longest quiet time: a longer one is more likely a slip of the unit.
-const MAX_SETTLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest quiet time, seconds: a longer one is more likely a slip of the unit.
+pub(crate) const MAX_SETTLE: u32 = 24 * 60 * 60;
 
 /// A directory that acts as a bucket.
 #[derive(Debug, Clone)]
@@ -263,7 +263,7 @@ fn read_bucket_name(node: &Node<'_>, declared: &[String], errors: &mut Vec<SpecE
     if declared.iter().any(|known| known == name) {
         return Some(name.to_owned());
     }
-    let help = match nearest(name, declared) {
+    let help = match nearest(name, declared.iter().map(String::as_str)) {
         Some(near) => format!("did you mean \"{near}\"? {}", bucket_help(declared)),
         None => bucket_help(declared),
     };
@@ -294,7 +294,7 @@ fn read_events(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Wants> {
             continue;
         };
         let Some((_, wants)) = EVENTS.iter().find(|(known, _)| *known == name) else {
-            let help = match nearest(name, &names) {
+            let help = match nearest(name, names) {
                 Some(near) => format!("did you mean \"{near}\"? {help}"),
                 None => help.clone(),
             };
@@ -350,37 +350,21 @@ fn read_rules(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Rules> {
 }
 
 fn read_settle(node: &Node<'_>, errors: &mut Vec<SpecError>) -> Option<Duration> {
-    let help = "write a time as 500ms, 2s or 1m, or a number of seconds";
-    let duration = match node.value {
-        Value::Number(number) => number
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-        Value::String(text) => duration(text),
+    let text = match node.value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
         other => {
-            errors.push(node.mistake(format!("a time was expected, not {}", kind(other)), help));
+            let message = format!("a duration was expected, not {}", kind(other));
+            errors.push(node.mistake(message, "write it as 500ms, 2s or 1m, or as a number of seconds"));
             return None;
         }
     };
-    match duration {
-        Some(duration) if duration <= MAX_SETTLE => return Some(duration),
-        Some(_) => errors.push(node.mistake("the time is longer than a day", help)),
-        None => errors.push(node.mistake(format!("{} is not a time", node.value), help)),
+    match parse_duration(&text) {
+        Ok(duration) if duration <= Duration::from_secs(MAX_SETTLE.into()) => return Some(duration),
+        Ok(_) => errors.push(node.mistake(format!("{text:?} is longer than a day"), "write at most 24h")),
+        Err(error) => errors.push(node.mistake(format!("{text:?} is {error}"), error.help())),
     }
     None
-}
-
-/// Reads `500ms`, `1.5s`, `2m`, `1h`.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit.trim_start() {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
 }
 
 /// S3's rules, roughly (AWS, "General purpose bucket naming rules").

@@ -38,10 +38,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hikigane_trigger::model::BindingId;
 use hikigane_trigger::{
-    Announcement, Clock, Context, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors,
-    TriggerPlugin, async_trait,
+    Announcement, Clock, Context, Feed, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec,
+    SpecErrors, TriggerPlugin, async_trait,
 };
 use schemars::Schema;
 use tokio::task::JoinSet;
@@ -146,13 +145,17 @@ impl Source for S3Source {
         Ok(announcements)
     }
 
-    fn fed_by(&self) -> Vec<(BindingId, PathBuf)> {
+    fn fed_by(&self) -> Vec<Feed> {
         let every =
             |listener: &&Listener| listener.wants.created && listener.prefix.is_empty() && listener.suffix.is_empty();
         let of = |bucket: &Arc<Bucket>| {
             let listeners = bucket.listeners.iter().filter(every);
             let fed: Vec<_> = listeners
-                .map(|listener| (listener.id.clone(), bucket.path.clone()))
+                .map(|listener| Feed {
+                    binding: listener.id.clone(),
+                    directory: bucket.path.clone(),
+                    remedy: "give the event `rules` that leave out what it writes",
+                })
                 .collect();
             fed
         };

@@ -1,6 +1,6 @@
 //! Reading a part of the manifest field by field, so that every mistake in it is reported, each with its place.
 
-use hikigane_trigger::{PathStep, SpecError, SpecPlace};
+use hikigane_trigger::{PathStep, SpecError, SpecPlace, nearest};
 use serde_json::{Map, Value};
 
 /// A value of the manifest and the way to it.
@@ -34,7 +34,7 @@ impl<'a> Node<'a> {
     pub(crate) fn fields(&self, known: &[&str], errors: &mut Vec<SpecError>) -> Option<&'a Map<String, Value>> {
         let fields = self.object(&format!("write a map with the keys {}", quoted(known)), errors)?;
         for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
-            let help = match nearest(key, known) {
+            let help = match nearest(key, known.iter().copied()) {
                 Some(near) => format!("did you mean \"{near}\"? the keys here are {}", quoted(known)),
                 None => format!("the keys here are {}", quoted(known)),
             };
@@ -98,21 +98,6 @@ pub(crate) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
         Some((only, [])) => only.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
     }
-}
-
-/// The known name that was probably meant.
-pub(crate) fn nearest<'k, T: AsRef<str>>(name: &str, known: &'k [T]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&name.to_lowercase(), &candidate.as_ref().to_lowercase()),
-                candidate.as_ref(),
-            )
-        })
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }
 
 /// What kind of value this is, in the manifest's words.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use hikigane_trigger::duration_schema;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, json_schema};
 
-use crate::config::EVENTS;
+use crate::config::{EVENTS, MAX_SETTLE};
 
 pub(crate) const SETTINGS_KEYS: [&str; 1] = ["buckets"];
 pub(crate) const BUCKET_KEYS: [&str; 3] = ["path", "onStart", "ignore"];
@@ -107,12 +108,7 @@ fn events(_: &mut schemars::SchemaGenerator) -> Schema {
 }
 
 fn settle(_: &mut schemars::SchemaGenerator) -> Schema {
-    json_schema!({
-        "anyOf": [
-            {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *(ms|s|m|h)$"},
-            {"type": "number", "minimum": 0},
-        ],
-    })
+    duration_schema(0, MAX_SETTLE)
 }
 
 /// The schema of a binding: a map, or the bucket's name alone.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use hikigane_trigger::model::{BindingId, InvokeMode, limits};
 use hikigane_trigger::schemars::{Schema, json_schema};
-use hikigane_trigger::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
+use hikigane_trigger::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace, nearest};
 use serde_json::{Map, Value};
 
 use crate::expression::Expression;
@@ -310,7 +310,7 @@ impl Reader<'_> {
         let chosen = choices.iter().find(|(word, _)| value.as_str() == Some(word));
         if chosen.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            let help = suggest(value.as_str().unwrap_or_default(), &words)
+            let help = suggest(value.as_str().unwrap_or_default(), words.iter().copied())
                 .unwrap_or_else(|| format!("use one of: {}", words.join(", ")));
             self.mistake(&[key], format!("{value} is not allowed for \"{key}\""), help);
         }
@@ -341,7 +341,7 @@ impl Reader<'_> {
             let help = match key.as_str() {
                 "enabled" | "name" | "filter" | "invoke" => "write it beside \"schedule\", not within".to_owned(),
                 "cron" | "at" | "expression" => "write the expression under \"rate\", whatever its form".to_owned(),
-                _ => suggest(key, keys).unwrap_or_else(|| format!("the keys are: {}", keys.join(", "))),
+                _ => suggest(key, keys.iter().copied()).unwrap_or_else(|| format!("the keys are: {}", keys.join(", "))),
             };
             self.mistake(&[key], format!("unknown key \"{key}\""), help);
         }
@@ -375,20 +375,14 @@ impl Binding {
 /// The zone, or what to do about its name.
 fn parse_zone(name: &str) -> Result<Tz, String> {
     name.parse().map_err(|_| {
-        let names: Vec<&str> = TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
-        suggest(name, &names).unwrap_or_else(|| "use an IANA name, as \"Europe/Paris\" or \"UTC\"".to_owned())
+        let names = TZ_VARIANTS.iter().map(|zone| zone.name());
+        suggest(name, names).unwrap_or_else(|| "use an IANA name, as \"Europe/Paris\" or \"UTC\"".to_owned())
     })
 }
 
-/// The nearest of `words`, when one is near enough.
-fn suggest(text: &str, words: &[&str]) -> Option<String> {
-    let lower = text.to_lowercase();
-    words
-        .iter()
-        .map(|word| (strsim::jaro_winkler(&lower, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness >= 0.85)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean \"{word}\"?"))
+/// "did you mean", when one of the words is near enough.
+fn suggest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(text, words).map(|word| format!("did you mean \"{word}\"?"))
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -63,6 +63,10 @@ impl TriggerPlugin for Plugin {
         config::settings_schema()
     }
 
+    fn events_matter(&self) -> bool {
+        false
+    }
+
     fn runs_without_bindings(&self) -> bool {
         true
     }

@@ -206,6 +206,21 @@ fn keys() {
         "#,
     );
     check_function(
+        "url: {auth: none, cors: {allowOrigins: [5, 'https://a.example*'], allowMethods: [get], maxAge: 2 days}}\n",
+        r#"
+            4:45 error [5] expected text, found the number `5` -> put the value in quotes
+            4:48 error ['https://a.example*'] "https://a.example*" has a "*" in it -> write whole origins, or "http://*", "https://*" or "*" for all
+            4:86 error [get] "get" is not a method -> did you mean "GET"?
+            4:100 error [2 days] `2 days` is not a duration -> did you mean `48h`?
+        "#,
+    );
+    check_function(
+        "url: {auth: none, cors: {allowOrigins: ['*'], allowCredentials: true}}\n",
+        r#"
+            4:69 error [true] credentials would be sent along from every site -> name the origins, as in "allowOrigins: [http://localhost:5173]"
+        "#,
+    );
+    check_function(
         "url: {cors: maybe, invokeMode: RESPONSE_STREAM}\n",
         r#"
             4:10 error [{cors: maybe, invokeMode: RESPONSE_STREAM}] the URL does not say who may call it -> add `auth: none` for everybody, or `auth: iam`
@@ -254,7 +269,7 @@ fn variables() {
     check_function(
         "timeout: ${env:HOST}\nmemory: \"${env:NOPE, '5'}\"\nevents:\n  - demo: {slot: \"${env:NOPE}\"}\n",
         r#"
-            4:14 error [${env:HOST}] `example.com` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
+            4:14 error [${env:HOST}] `example.com` is not a duration -> write seconds (`30`), or numbers with units: `500ms`, `30s`, `5m`, `6h`
             5:13 error ["${env:NOPE, '5'}"] `5` is out of range -> AWS Lambda allows 128 to 10240 MB
             7:23 error [${env:NOPE}] the environment variable `NOPE` is not set -> set it, or give a default: `${env:NOPE, 'default'}`
         "#,
@@ -301,7 +316,7 @@ fn functions() {
     check_function(
         "timeout: 1.5\nmemory: true\nreservedConcurrency: 1.5\nlogFormat: 5\ndescription: 5\nhandler:\n",
         r#"
-            4:14 error [1.5] `1.5` is not a duration -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
+            4:14 error [1.5] `1.5` is not a whole number of seconds -> write seconds (`30`), or numbers with units: `30s`, `5m`, `1h`
             5:13 error [true] expected a size, found `true` -> write megabytes (`256`), `256MB` or `1GB`
             6:26 error [1.5] expected a whole number from 0 to 99900, found the number `1.5` -> write digits only, without quotes
             7:16 error [5] expected one of `text`, `json`, found the number `5` -> write one of these words

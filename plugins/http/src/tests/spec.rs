@@ -130,6 +130,16 @@ fn every_mistake_of_a_binding_is_named() {
             "\"1 s\" is not a duration",
         ),
         (
+            json!({"method": "GET", "path": "/a", "timeout": 0.05}),
+            "timeout",
+            "\"0.05\" is not a duration",
+        ),
+        (
+            json!({"method": "GET", "path": "/a", "timeout": true}),
+            "timeout",
+            "\"timeout\" is a boolean, not a duration",
+        ),
+        (
             json!({"method": "GET", "path": "/a", "timeout": "soon"}),
             "timeout",
             "\"soon\" is not a duration",
@@ -185,7 +195,27 @@ fn every_mistake_of_the_settings_is_named() {
         (
             json!({"cors": {"maxAge": 86401}}),
             "cors.maxAge",
-            "\"maxAge\" is \"86401\", not a number of seconds up to a day",
+            "\"86401\" is out of range",
+        ),
+        (
+            json!({"cors": {"maxAge": "1500ms"}}),
+            "cors.maxAge",
+            "\"1500ms\" is out of range",
+        ),
+        (
+            json!({"cors": {"maxAge": true}}),
+            "cors.maxAge",
+            "\"maxAge\" is a boolean, not a duration",
+        ),
+        (
+            json!({"cors": {"allowOrigins": ["https://a.example", "http*"], "allowCredentials": true}}),
+            "cors.allowOrigins.1",
+            "\"http*\" has a \"*\" in it",
+        ),
+        (
+            json!({"cors": {"allowMethods": ["get"]}}),
+            "cors.allowMethods.0",
+            "\"get\" is not a method",
         ),
         (
             json!({"cors": {"allowOrigins": ["*"], "allowCredentials": true}}),
@@ -268,7 +298,7 @@ fn all_mistakes_come_at_once() {
         "unknown key \"x\"",
         "\"NO\" is not a method of a route",
         "the path \"no\" does not start with \"/\"",
-        "\"1h\" is not a duration",
+        "the timeout \"1h\" is out of range",
         "\"GET /p/{name}\" of binding \"e/same\" takes the same requests as \"GET /p/{id}\" of binding \"d/good\"",
         "the bindings \"d/good\" and \"e/also\" claim the same route \"GET /p/{id}\"",
     ]);
@@ -341,7 +371,8 @@ fn what_is_right_is_accepted() {
         json!("GET /"),
         json!("any /a/{b}/c/{d+}"),
         json!({"method": "*", "path": "/a", "timeout": "50ms"}),
-        json!({"method": "GET", "path": "/a", "timeout": 0.05}),
+        json!({"method": "GET", "path": "/a", "timeout": "1s500ms"}),
+        json!({"method": "GET", "path": "/a", "timeout": "10"}),
         json!({"method": "GET", "path": "/a", "timeout": 30}),
         json!({"path": "$default", "timeout": "30s"}),
         json!({"path": "*", "method": "ANY"}),

@@ -223,7 +223,7 @@ impl Bench {
     /// With one binding, `f/on`, for all events, with a short settle time and `extra` fields.
     fn new(extra: Value) -> Self {
         let mut config =
-            json!({"bucket": "inbox", "event": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"], "settle": 0.05});
+            json!({"bucket": "inbox", "event": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"], "settle": "50ms"});
         config
             .as_object_mut()
             .unwrap()

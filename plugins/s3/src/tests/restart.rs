@@ -90,7 +90,7 @@ async fn with_ignore_what_comes_after_the_opening_is_told() {
 
 #[tokio::test]
 async fn a_crash_between_two_bindings_leaves_the_second_to_be_told() {
-    let bench = Bench::new(json!({})).binding("g/on", json!({"bucket": "inbox", "settle": 0.05}));
+    let bench = Bench::new(json!({})).binding("g/on", json!({"bucket": "inbox", "settle": "50ms"}));
     bench.memory.mood(|mood| mood.stuck.extend(["g/on".to_owned()]));
     let server = bench.start().await;
     bench.write("a", "x");
