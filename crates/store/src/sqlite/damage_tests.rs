@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::{at, burial, event, run, set};
+use crate::tests::{at, burial, event, grouped, run, set};
 
 const PAGE: usize = 4096;
 const FRAME: usize = PAGE + 24;
@@ -73,6 +73,7 @@ async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run()
         ("version", "'no version'"),
         ("client_context", "'{}'"),
         ("trace", "CAST(x'ff' AS TEXT)"),
+        ("group_name", "CAST(x'ff' AS TEXT)"),
         ("accepted_at", "9223372036854775807"),
     ] {
         let dir = with_events(true).await;
@@ -100,6 +101,32 @@ async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run()
             assert_eq!(store.redrive(None, None, at(50)).await.unwrap(), 1);
             assert_eq!(leased(&store).await, [""; 0]);
         }
+    }
+}
+
+/// The next of a group is found by the name of the one that ends, which may be another by then, or none.
+#[tokio::test]
+async fn a_damaged_group_holds_back_nobody() {
+    for name in ["'other'", "CAST(x'ff' AS TEXT)", "NULL"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        for id in ["1", "2", "3"] {
+            store.enqueue(grouped("f", id, "group"), vec![]).await.unwrap();
+        }
+        store.close().await;
+        Connection::open(database(&dir))
+            .unwrap()
+            .execute(
+                &format!("UPDATE queue SET group_name = {name} WHERE request_id = '1'"),
+                [],
+            )
+            .unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        assert_eq!(leased(&store).await, [""; 0], "{name}");
+        let next = store.lease(at(1), 10, &[]).await.unwrap().remove(0);
+        assert_eq!(next.event.request_id.as_str(), "2", "{name}");
+        store.settle(&next, Settlement::Done, None, None).await.unwrap();
+        assert_eq!(leased(&store).await, ["3"], "{name}");
     }
 }
 

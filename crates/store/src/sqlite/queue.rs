@@ -78,6 +78,10 @@ pub(super) fn lease(
             None => return Err(Failure::damage("an index names an event that is not there")),
         }
     }
+    if removed > 0 {
+        // The group that the event says may not be the one it was of.
+        unblock(sql)?;
+    }
     for lease in &mut leases {
         lease.token = tx.leases.grant(lease.id);
     }
@@ -130,9 +134,7 @@ fn for_each_ready(
     let mut events = sql.prepare_cached(
         "SELECT due, id FROM queue WHERE blocked = 0 AND function = CAST(?1 AS TEXT) ORDER BY due, id",
     )?;
-    // Bytes: a damaged name need not be text.
     let mut function = Vec::new();
-    let bytes = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec));
     while let Some(next) = next_function.query_row([&function], bytes)? {
         function = next;
         if str::from_utf8(&function).is_ok_and(|function| busy.contains(function)) {
@@ -192,19 +194,32 @@ pub(super) fn settle(
 /// Takes an event out, and lets the next of its group go. Returns how many were taken out.
 fn remove(sql: &Connection, id: i64) -> rusqlite::Result<i64> {
     let mut statement = sql.prepare_cached("DELETE FROM queue WHERE id = ?1 RETURNING group_name")?;
-    let Some(group) = statement
-        .query_row([id], |row| row.get::<_, Option<String>>(0))
-        .optional()?
-    else {
+    let Some(group) = statement.query_row([id], bytes).optional()? else {
         return Ok(0);
     };
     if let Some(group) = group {
         let mut next = sql.prepare_cached(
-            "UPDATE queue SET blocked = 0 WHERE id = (SELECT id FROM queue WHERE group_name = ?1 ORDER BY id LIMIT 1)",
+            "UPDATE queue SET blocked = 0
+             WHERE id = (SELECT id FROM queue WHERE group_name = CAST(?1 AS TEXT) ORDER BY id LIMIT 1)",
         )?;
         next.execute([group])?;
     }
     Ok(1)
+}
+
+/// Lets go what no earlier event of its group holds back. Only damage makes this needed: it looks at the whole queue.
+pub(super) fn unblock(sql: &Connection) -> rusqlite::Result<()> {
+    sql.execute(
+        "UPDATE queue SET blocked = 0 WHERE blocked <> 0 AND NOT EXISTS
+            (SELECT 1 FROM queue AS earlier WHERE earlier.group_name = queue.group_name AND earlier.id < queue.id)",
+        [],
+    )
+    .map(drop)
+}
+
+/// The text of the first column as it is: when it is damaged it need not be text.
+fn bytes(row: &Row<'_>) -> rusqlite::Result<Option<Vec<u8>>> {
+    Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec))
 }
 
 /// Takes all events out.
