@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use hikigane_model::FunctionName;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::event_row::{self, COLUMNS, micros};
+use super::event_row::{self, COLUMNS, COLUMNS_OF_A_LIST, micros};
 use super::writer::{Failure, Tx};
 use crate::{Burial, DeadLetter, NewEvent};
 
@@ -56,10 +56,7 @@ pub(super) fn list(
     limit: usize,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let columns = format!(
-        "SELECT id, condition, attempts, NULL, at, {} FROM dead_letters",
-        COLUMNS.replace("payload, checksum", "x'', NULL")
-    );
+    let columns = format!("SELECT id, condition, attempts, NULL, at, {COLUMNS_OF_A_LIST} FROM dead_letters");
     match function {
         Some(function) => sql
             .prepare_cached(&format!("{columns} WHERE function = ?1 ORDER BY id DESC LIMIT ?2"))?

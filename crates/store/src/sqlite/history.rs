@@ -21,6 +21,9 @@ const STEP: i64 = 256;
 
 const COLUMNS: &str = "request_id, attempt, binding, trigger, function, version, mode, status, reason, started_at, duration_ms, init_ms, \
                        max_memory_mb, input, output, log";
+/// The same, without what [`list`] leaves out.
+const COLUMNS_OF_A_LIST: &str = "request_id, attempt, binding, trigger, function, version, mode, status, reason, started_at, duration_ms, \
+                                 init_ms, max_memory_mb, x'', x'', ''";
 
 /// Records runs, and prunes a few more of the oldest than were added when there are too many.
 pub(super) fn insert<'a>(sql: &Connection, runs: impl IntoIterator<Item = &'a Run>) -> rusqlite::Result<()> {
@@ -163,8 +166,7 @@ fn select(filter: &RunFilter, mode: Option<InvokeMode>) -> (String, Vec<Value>) 
         ("function", filter.function.as_ref().map(|name| text(name.as_str()))),
         ("status", filter.status.map(|status| text(status.as_str()))),
     ];
-    let read = COLUMNS.replace("input, output, log", "x'', x'', ''");
-    let mut query = format!("SELECT id, {read} FROM runs WHERE id < ?");
+    let mut query = format!("SELECT id, {COLUMNS_OF_A_LIST} FROM runs WHERE id < ?");
     let mut values = vec![Value::Integer(filter.before.unwrap_or(i64::MAX))];
     for (column, value) in columns {
         let Some(value) = value else { continue };
