@@ -496,6 +496,21 @@ fn unusable_directories_are_named() {
     );
 }
 
+#[tokio::test]
+async fn one_run_is_read_while_the_writer_is_busy() {
+    let (_dir, store) = open();
+    store.write(vec![], Some(run("f", "1"))).await.unwrap();
+    let (busy, free) = std::sync::mpsc::channel::<()>();
+    let hold = tokio::spawn({
+        let store = store.clone();
+        async move { store.transact(move |_| Ok(free.recv().map_err(|_| ended())?)).await }
+    });
+    let found = tokio::time::timeout(Duration::from_secs(20), store.run(1)).await;
+    assert!(found.unwrap().unwrap().is_some());
+    busy.send(()).unwrap();
+    hold.await.unwrap().unwrap();
+}
+
 /// A backlog that may not run now is not walked through: the time of a lease does not grow with it.
 #[tokio::test]
 async fn a_long_backlog_does_not_slow_a_lease_down() {
