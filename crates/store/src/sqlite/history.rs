@@ -88,6 +88,37 @@ pub(super) fn forget(sql: &Connection) -> rusqlite::Result<()> {
     sql.execute("DELETE FROM runs", []).map(drop)
 }
 
+/// Gives a history that is damaged another name, which it returns, and begins a new one. Nothing of it is read, so that no damage stands in the
+/// way; what can still be read of it, others may.
+pub(super) fn set_aside(sql: &Connection) -> rusqlite::Result<String> {
+    let is_taken = |name: &str| {
+        sql.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?
+            .exists([name])
+    };
+    let mut aside = "runs_damaged".to_owned();
+    let mut number = 1;
+    while is_taken(&aside)? {
+        number += 1;
+        aside = format!("runs_damaged_{number}");
+    }
+    // The table, then its indexes. SQLite has no statement that gives an index another name.
+    let definitions = sql
+        .prepare("SELECT sql FROM sqlite_schema WHERE tbl_name = 'runs' ORDER BY type DESC, name")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    sql.execute_batch(&format!(
+        "ALTER TABLE runs RENAME TO {aside};
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET name = '{aside}' || substr(name, 5), sql = replace(sql, ' ' || name || ' ', ' {aside}' || substr(name, 5) || ' ')
+             WHERE type = 'index' AND tbl_name = '{aside}';
+         PRAGMA writable_schema = RESET;
+         {};
+         INSERT INTO sqlite_sequence (name, seq) SELECT 'runs', seq FROM sqlite_sequence WHERE name = '{aside}'",
+        definitions.join(";")
+    ))?;
+    Ok(aside)
+}
+
 /// The run as it will be kept, without the memory of what is cut.
 pub(super) fn trim(mut run: Run) -> Run {
     for body in [&mut run.input, &mut run.output] {
@@ -236,7 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("db");
         std::fs::write(&database, "").unwrap();
-        let (sql, _) = schema::open_writer(&database).unwrap();
+        let sql = schema::open_writer(&database, &|_| ()).unwrap();
         (dir, sql)
     }
 
