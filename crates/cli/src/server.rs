@@ -100,10 +100,7 @@ impl Server {
             None => None,
         };
         let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
-        let store = Arc::new(SqliteStore::open(data)?);
-        for warning in store.warnings() {
-            eprintln!("warning: {warning}");
-        }
+        let store = Arc::new(SqliteStore::open(data, |warning| eprintln!("warning: {warning}"))?);
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;

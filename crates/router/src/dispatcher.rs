@@ -26,12 +26,12 @@ impl Router {
     /// Runs queued events until the router is stopped.
     pub async fn dispatch(self: Arc<Self>) {
         // An earlier server may have gone by a clock that was ahead.
-        let mut latest = DateTime::<Utc>::MAX_UTC;
+        let mut furthest = Furthest(DateTime::<Utc>::MAX_UTC);
         while !self.stopping.is_cancelled() {
             let now = self.clock.now();
             // What is due later than any wait could make it would else wait until the clock is there again.
-            if now >= latest - SLACK || self.queue.hasten(now + retry::LONGEST_WAIT, now).await.is_ok() {
-                latest = now;
+            if furthest.was_left(now) && self.queue.hasten(now + retry::LONGEST_WAIT, now).await.is_ok() {
+                furthest = Furthest(now);
             }
             // Made before looking, so that what happens meanwhile is not missed.
             let woken = self.wake.notified();
@@ -151,6 +151,17 @@ impl Router {
     }
 }
 
+/// The furthest that the clock has been.
+struct Furthest(DateTime<Utc>);
+
+impl Furthest {
+    /// Whether the clock, at `now`, was set back from there, at once or in steps.
+    fn was_left(&mut self, now: DateTime<Utc>) -> bool {
+        self.0 = self.0.max(now);
+        now < self.0 - SLACK
+    }
+}
+
 fn in_a_moment(lease: &Lease, now: DateTime<Utc>) -> Settlement {
     Settlement::Retry {
         due: now + PAUSE,
@@ -163,5 +174,20 @@ async fn sleep_until(router: &Router, due: Option<DateTime<Utc>>) {
     match due {
         Some(due) => router.clock.sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_steps_back_add_up_and_what_a_clock_loses_by_itself_does_not() {
+        let at = |millis| DateTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let mut furthest = Furthest(at(10_000));
+        let was_left = [9_100, 10_000, 9_000, 8_500, 7_700, 10_500, 9_600, 9_499].map(|now| furthest.was_left(at(now)));
+        assert_eq!(was_left, [false, false, false, true, true, false, false, true]);
+        // Another server may have gone by another clock.
+        assert!(Furthest(DateTime::<Utc>::MAX_UTC).was_left(at(0)));
     }
 }

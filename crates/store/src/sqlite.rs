@@ -11,8 +11,11 @@ mod dead_letters;
 mod event_row;
 mod history;
 mod inbox;
+mod inspection;
 mod leases;
 mod log_file;
+#[cfg(test)]
+mod opening_tests;
 mod queue;
 mod readers;
 mod room;
@@ -34,9 +37,10 @@ use hikigane_model::{BindingId, FunctionName};
 
 use self::data_dir::DataDir;
 use self::inbox::Inbox;
+use self::inspection::Inspection;
 use self::leases::Leases;
 use self::readers::Readers;
-use self::writer::{Answer, Failure, Status, Tx, Work, Writer, ended};
+use self::writer::{Answer, Failure, Status, Tx, Writer};
 use crate::{
     Catalog, DeadLetter, Document, DocumentWrite, EventQueue, History, Lease, NamespacedWrite, NewEvent, RecordedRun,
     Run, RunFilter, Settlement, State, StoreError,
@@ -55,30 +59,30 @@ pub struct SqliteStore {
     inbox: Arc<Inbox>,
     status: Arc<Status>,
     readers: Readers,
-    warnings: Vec<String>,
+    inspection: Arc<Inspection>,
 }
 
 impl SqliteStore {
     /// Opens the store in `data_dir`, which is made when missing and locked against other processes. Blocks; brings an
-    /// older schema up to date.
-    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+    /// older schema up to date. `warn` hears, now or later, what was wrong with the files and could be mended.
+    pub fn open(data_dir: &Path, warn: impl Fn(&str) + Send + Sync + 'static) -> Result<Self, StoreError> {
         let directory = DataDir::claim(data_dir)?;
         let failed = |error| schema::failed(&directory.database, &error);
-        let (connection, warnings) = schema::open_writer(&directory.database)?;
+        let connection = schema::open_writer(&directory.database, &warn)?;
         let start = connection
             .query_row("UPDATE process SET starts = starts + 1 RETURNING starts", [], |row| {
                 row.get(0)
             })
             .map_err(failed)?;
-        let status = Status {
-            depth: queue::depth(&connection).map_err(failed)?.into(),
-            ..Status::default()
-        };
+        let (inbox, status) = (Arc::new(Inbox::new()), Arc::new(Status::new(warn)));
+        let no_thread = |error| StoreError::Failed(format!("the store's threads do not start: {error}"));
         let store = Self {
-            inbox: Arc::new(Inbox::new()),
-            status: Arc::new(status),
+            inspection: Inspection::start(directory.database.clone(), inbox.clone(), status.clone())
+                .map_err(no_thread)?
+                .into(),
             readers: Readers::new(directory.database.clone()),
-            warnings,
+            inbox,
+            status,
         };
         let writer = Writer::new(
             connection,
@@ -90,13 +94,8 @@ impl SqliteStore {
         std::thread::Builder::new()
             .name("store".into())
             .spawn(|| writer.run())
-            .map_err(|error| StoreError::Failed(format!("the store's thread does not start: {error}")))?;
+            .map_err(no_thread)?;
         Ok(store)
-    }
-
-    /// What was wrong with the files and could be mended.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Resolves when nothing is written any more, with the cause: the disk failed, or the files are damaged or gone. Reads go on. Only a
@@ -113,10 +112,11 @@ impl SqliteStore {
     /// Writes what is still waiting, copies the log into the database, and gives up the data directory. What comes later
     /// is refused.
     pub async fn close(&self) {
+        let (inspection, inbox) = (self.inspection.clone(), self.inbox.clone());
+        // These tasks end by themselves after the time; their only result is that they ended.
+        let _ = tokio::task::spawn_blocking(move || inspection.end(CLOSE_WAIT)).await;
         self.inbox.close();
         self.readers.close().await;
-        let inbox = self.inbox.clone();
-        // The task ends by itself after the time; its only result is that it ended.
         let _ = tokio::task::spawn_blocking(move || inbox.wait_ended(CLOSE_WAIT)).await;
     }
 
@@ -125,9 +125,7 @@ impl SqliteStore {
         &self,
         work: impl FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (job, answer) = Work::job(work);
-        self.inbox.submit(job).await.map_err(|_| ended())?;
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        self.inbox.transact(work).await
     }
 
     /// Has the runs written that wait. Where that is not possible, readers get what is there.
@@ -138,6 +136,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.inspection.end(DROP_WAIT);
         self.inbox.close();
         self.inbox.wait_ended(DROP_WAIT);
     }
@@ -151,10 +150,10 @@ fn busy_set(busy: &[FunctionName]) -> HashSet<FunctionName> {
 impl EventQueue for SqliteStore {
     async fn enqueue(&self, event: NewEvent, state: Vec<NamespacedWrite>) -> Result<(), StoreError> {
         self.transact(move |tx| {
-            if !tx.room.take_for_event(event.payload.len()) {
+            if !tx.room()?.take_for_event(event.payload.len()) {
                 return Err(StoreError::Full.into());
             }
-            queue::enqueue(tx, &event, &state)
+            Ok(queue::enqueue(tx.sql, &event, &state)?)
         })
         .await
     }
@@ -191,7 +190,7 @@ impl EventQueue for SqliteStore {
     }
 
     async fn depth(&self) -> Result<u64, StoreError> {
-        Ok(u64::try_from(self.status.depth.load(Ordering::Relaxed)).unwrap_or(0))
+        self.readers.read(queue::depth).await
     }
 
     async fn dead_letters(&self, function: Option<&FunctionName>, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
@@ -212,7 +211,7 @@ impl EventQueue for SqliteStore {
         now: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let function = function.cloned();
-        self.transact(move |tx| dead_letters::redrive(tx, id, function.as_ref(), now))
+        self.transact(move |tx| Ok(dead_letters::redrive(tx.sql, id, function.as_ref(), now)?))
             .await
     }
 
@@ -225,7 +224,7 @@ impl EventQueue for SqliteStore {
     async fn forget_events(&self) -> Result<(), StoreError> {
         self.transact(|tx| {
             dead_letters::purge(tx.sql, None, None)?;
-            queue::forget(tx)
+            Ok(queue::forget(tx.sql)?)
         })
         .await
     }
@@ -248,8 +247,8 @@ impl State for SqliteStore {
     async fn write(&self, writes: Vec<NamespacedWrite>, skip: Option<Run>) -> Result<(), StoreError> {
         self.transact(move |tx| {
             state::write(tx.sql, &writes)?;
-            history::insert(tx.sql, skip.as_ref())?;
-            Ok(())
+            // Whatever room there is: a slot is not decided without the reason of its skip, which is small.
+            history::insert(tx.sql, skip.as_ref()).map_err(Failure::of_history)
         })
         .await
     }
@@ -273,12 +272,13 @@ impl History for SqliteStore {
     }
 
     async fn run(&self, id: i64) -> Result<Option<RecordedRun>, StoreError> {
-        self.catch_up().await;
+        // Whoever knows its number has it from `runs`: it is on disk.
         self.readers.read(move |sql| history::one(sql, id)).await
     }
 
     async fn forget_runs(&self) -> Result<(), StoreError> {
-        self.transact(|tx| Ok(history::forget(tx.sql)?)).await
+        self.transact(|tx| history::forget(tx.sql).map_err(Failure::of_history))
+            .await
     }
 }
 

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver};
 
+use hikigane_model::{InvokeMode, RequestId};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::{at, burial, event, run, set};
+use crate::tests::{at, burial, event, grouped, open_in, run, set};
 
 const PAGE: usize = 4096;
 const FRAME: usize = PAGE + 24;
@@ -16,7 +18,7 @@ const FRAME: usize = PAGE + 24;
 /// A store with five events and a run, that was closed well or left as a crash leaves it.
 async fn with_events(closed: bool) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     for id in ["1", "2", "3", "4", "5"] {
         let state = vec![set("s3", id, "seen")];
         store.enqueue(event("needle", id), state).await.unwrap();
@@ -58,6 +60,20 @@ fn find(bytes: &[u8], text: &[u8]) -> usize {
     bytes.windows(text.len()).position(|window| window == text).unwrap()
 }
 
+/// Opens the store, and hears its warnings.
+fn listening(dir: &TempDir) -> (SqliteStore, Receiver<String>) {
+    let (told, warnings) = mpsc::channel();
+    let store = SqliteStore::open(dir.path(), move |warning| told.send(warning.to_owned()).unwrap());
+    (store.unwrap(), warnings)
+}
+
+/// The warnings after everything was looked over.
+fn inspected(dir: &TempDir) -> (SqliteStore, Vec<String>) {
+    let (store, warnings) = listening(dir);
+    store.inspection.wait(Duration::from_secs(60));
+    (store, warnings.try_iter().collect())
+}
+
 async fn leased(store: &SqliteStore) -> Vec<String> {
     let leases = store.lease(at(100), 100, &[]).await.unwrap();
     leases.iter().map(|lease| lease.event.request_id.to_string()).collect()
@@ -73,6 +89,7 @@ async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run()
         ("version", "'no version'"),
         ("client_context", "'{}'"),
         ("trace", "CAST(x'ff' AS TEXT)"),
+        ("group_name", "CAST(x'ff' AS TEXT)"),
         ("accepted_at", "9223372036854775807"),
     ] {
         let dir = with_events(true).await;
@@ -83,7 +100,7 @@ async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run()
                 [],
             )
             .unwrap();
-        let store = SqliteStore::open(dir.path()).unwrap();
+        let store = open_in(dir.path()).unwrap();
         assert_eq!(leased(&store).await, ["1", "2", "4", "5"], "{column}");
         assert_eq!(store.depth().await.unwrap(), 4);
         for _ in 0..2 {
@@ -103,10 +120,36 @@ async fn an_event_that_the_disk_changed_is_not_run_but_kept_and_the_others_run()
     }
 }
 
+/// The next of a group is found by the name of the one that ends, which may be another by then, or none.
+#[tokio::test]
+async fn a_damaged_group_holds_back_nobody() {
+    for name in ["'other'", "CAST(x'ff' AS TEXT)", "NULL"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open_in(dir.path()).unwrap();
+        for id in ["1", "2", "3"] {
+            store.enqueue(grouped("f", id, "group"), vec![]).await.unwrap();
+        }
+        store.close().await;
+        Connection::open(database(&dir))
+            .unwrap()
+            .execute(
+                &format!("UPDATE queue SET group_name = {name} WHERE request_id = '1'"),
+                [],
+            )
+            .unwrap();
+        let store = open_in(dir.path()).unwrap();
+        assert_eq!(leased(&store).await, [""; 0], "{name}");
+        let next = store.lease(at(1), 10, &[]).await.unwrap().remove(0);
+        assert_eq!(next.event.request_id.as_str(), "2", "{name}");
+        store.settle(&next, Settlement::Done, None, None).await.unwrap();
+        assert_eq!(leased(&store).await, ["3"], "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_dead_letter_does_not_hide_the_others() {
     let dir = with_events(true).await;
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     for lease in store.lease(at(1), 2, &[]).await.unwrap() {
         store
             .settle(&lease, Settlement::Bury(burial()), None, None)
@@ -121,7 +164,7 @@ async fn a_damaged_dead_letter_does_not_hide_the_others() {
             [],
         )
         .unwrap();
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     let letters = store.dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 2);
     let damaged = store.dead_letter(letters[1].id).await.unwrap().unwrap();
@@ -131,58 +174,111 @@ async fn a_damaged_dead_letter_does_not_hide_the_others() {
 }
 
 #[tokio::test]
-async fn a_damaged_index_is_made_anew_and_a_damaged_table_refused() {
+async fn a_damaged_index_is_made_anew_and_what_was_held_back_runs() {
     let dir = with_events(true).await;
     let index = page(&dir, "queue_ready");
+    Connection::open(database(&dir))
+        .unwrap()
+        .execute("UPDATE queue SET blocked = 1 WHERE request_id = '3'", [])
+        .unwrap();
     // The event is where it was, and would never have been found.
     change(database(&dir), |bytes| {
         let at = index + find(&bytes[index..index + PAGE], b"needle");
         bytes[at + 5] ^= 2;
     });
-    let store = SqliteStore::open(dir.path()).unwrap();
-    let [warning] = store.warnings() else {
-        panic!("{:?}", store.warnings())
+    let (store, warnings) = inspected(&dir);
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}")
     };
-    assert!(warning.contains("nothing is lost"), "{warning}");
+    assert!(warning.contains("an index did not fit and was made anew"), "{warning}");
     assert_eq!(leased(&store).await, ["1", "2", "3", "4", "5"]);
     store.close().await;
-    assert!(SqliteStore::open(dir.path()).unwrap().warnings().is_empty());
+    assert_eq!(inspected(&dir).1, [""; 0]);
+}
 
-    for table in ["queue", "state"] {
+#[tokio::test]
+async fn a_damaged_table_ends_the_server_at_the_start_or_soon() {
+    let damage = async |table| {
         let dir = with_events(true).await;
         let root = page(&dir, table);
         change(database(&dir), |bytes| bytes[root + 1..root + 200].fill(0xaa));
-        let refused = SqliteStore::open(dir.path()).err().unwrap();
+        dir
+    };
+    for table in ["process", "state", "catalog"] {
+        let refused = open_in(damage(table).await.path()).err().unwrap();
         assert!(matches!(refused, StoreError::Damaged { .. }), "{table}: {refused}");
         assert!(refused.to_string().contains(".recover"), "{refused}");
+    }
+    for table in ["queue", "dead_letters"] {
+        let dir = damage(table).await;
+        let store = open_in(dir.path()).unwrap();
+        let ended = store.failed().await;
+        assert!(ended.contains("is damaged") && ended.contains(".recover"), "{ended}");
+        let refused = store.enqueue(event("f", "6"), vec![]).await.unwrap_err().to_string();
+        assert_eq!(refused, ended);
     }
 }
 
 #[tokio::test]
-async fn damage_that_is_found_later_ends_the_writing_and_names_the_way_out_at_the_next_start() {
+async fn a_damaged_history_makes_way_and_events_run() {
     let dir = with_events(true).await;
-    let root = page(&dir, "runs");
-    change(database(&dir), |bytes| bytes[root + 1..root + 200].fill(0xaa));
-    let store = SqliteStore::open(dir.path()).unwrap();
-    let cannot_read = store.run(1).await.unwrap_err();
-    assert!(matches!(cannot_read, StoreError::Damaged { .. }), "{cannot_read}");
-    let refused = store.write(vec![], Some(run("f", "2"))).await.unwrap_err().to_string();
-    assert!(refused.starts_with("the database is damaged"), "{refused}");
-    assert_eq!(store.failed().await, refused);
-    // What was written before the end is in the log.
-    drop(store);
-    let log = dir.path().join("hikigane.db-wal");
-    assert!(fs::metadata(log).unwrap().len() > 0);
-    let refused = SqliteStore::open(dir.path()).err().unwrap();
-    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+    for (round, aside) in ["runs_damaged", "runs_damaged_2"].into_iter().enumerate() {
+        let root = page(&dir, "runs");
+        change(database(&dir), |bytes| bytes[root + 1..root + 200].fill(0xaa));
+        let (store, warnings) = listening(&dir);
+        let cannot_read = store.run(1).await.unwrap_err();
+        assert!(matches!(cannot_read, StoreError::Damaged { .. }), "{cannot_read}");
+        let lease = store.lease(at(1), 1, &[]).await.unwrap().remove(0);
+        let mut newest = run("needle", "new");
+        newest.mode = InvokeMode::Async;
+        store
+            .settle(&lease, Settlement::Done, Some(newest), None)
+            .await
+            .unwrap();
+        store
+            .write(vec![set("s", "k", "v")], Some(run("f", "skip")))
+            .await
+            .unwrap();
+        let warnings: Vec<_> = warnings.try_iter().collect();
+        let [warning] = warnings.as_slice() else {
+            panic!("{warnings:?}")
+        };
+        assert!(warning.ends_with(&format!("as its table {aside}")), "{warning}");
+        assert_eq!(store.depth().await.unwrap(), 4 - round as u64);
+
+        // It is a history like the first: its numbers go on, and its indexes are there.
+        let found = async |filter| {
+            let runs = store.runs(RunFilter { limit: 10, ..filter }).await.unwrap();
+            runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        };
+        let first = 2 + 2 * round as i64;
+        assert_eq!(found(RunFilter::default()).await, [first + 1, first]);
+        let request_id = Some(RequestId::from_text("new"));
+        assert_eq!(
+            found(RunFilter {
+                request_id,
+                ..RunFilter::default()
+            })
+            .await,
+            [first]
+        );
+        store.close().await;
+        let sql = Connection::open(database(&dir)).unwrap();
+        let indexes = |table: &str| {
+            let count = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1";
+            sql.query_row(count, [table], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((indexes("runs"), indexes(aside)), (4, 4));
+        assert_eq!(schema::flaw(&sql, "runs").unwrap(), None);
+    }
 }
 
 /// Opens what a crash leaves, with another log. Returns the warning, and how many events there are.
 async fn open_changed(how: impl FnOnce(&mut Vec<u8>)) -> (Option<String>, usize) {
     let dir = with_events(false).await;
     change(dir.path().join("hikigane.db-wal"), how);
-    let store = SqliteStore::open(dir.path()).unwrap();
-    let warning = store.warnings().first().cloned();
+    let (store, warnings) = inspected(&dir);
+    let warning = warnings.first().cloned();
     assert_eq!(warning.is_some(), dir.path().join("hikigane.db-wal.damaged").exists());
     (warning, leased(&store).await.len())
 }
@@ -239,8 +335,8 @@ async fn every_earlier_schema_is_brought_up_to_date_with_what_it_holds() {
         .unwrap();
         drop(sql);
 
-        let store = SqliteStore::open(dir.path()).unwrap();
-        assert!(store.warnings().is_empty());
+        let (store, warnings) = inspected(&dir);
+        assert_eq!(warnings, [""; 0]);
         assert_eq!(store.get("s3", "k").await.unwrap(), Some(b"v".to_vec()));
         assert_eq!(store.run(1).await.unwrap().unwrap().run.log, "line");
         assert_eq!(store.redrive(None, None, at(0)).await.unwrap(), 1);
@@ -252,8 +348,10 @@ async fn every_earlier_schema_is_brought_up_to_date_with_what_it_holds() {
 #[tokio::test]
 async fn what_was_removed_while_it_was_open_takes_no_more() {
     let dir = with_events(true).await;
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     fs::remove_dir_all(dir.path()).unwrap();
+    // Who only looks is not told yet.
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(0)));
     let refused = store.enqueue(event("f", "6"), vec![]).await.unwrap_err().to_string();
     assert!(refused.contains("was removed"), "{refused}");
     assert_eq!(store.failed().await, refused);

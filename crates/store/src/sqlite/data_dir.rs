@@ -83,5 +83,42 @@ fn make(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }
-    File::open(parent)?.sync_all()
+    sync_names(parent)
+}
+
+/// Has the names in a directory on the disk. Where that is not to be had nothing is lost but this: some file systems (FUSE, 9p) refuse it, and
+/// a directory that may be written need not be readable.
+pub(super) fn sync_names(directory: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied};
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied) => Ok(()),
+        synced => synced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::CapabilitySet;
+
+    use super::*;
+
+    #[test]
+    fn a_parent_that_can_be_written_and_not_read_holds_a_data_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o333)).unwrap();
+        let data = parent.path().join("data");
+        let claimed = std::thread::spawn(move || {
+            // Root reads everything, unless a thread gives that up.
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            DataDir::claim(&data).map(|directory| directory.is_in_place())
+        });
+        assert!(claimed.join().unwrap().unwrap());
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    }
 }

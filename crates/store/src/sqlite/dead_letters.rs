@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use hikigane_model::FunctionName;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::event_row::{self, COLUMNS, micros};
-use super::writer::{Failure, Tx};
+use super::event_row::{self, COLUMNS, COLUMNS_OF_A_LIST, micros};
 use crate::{Burial, DeadLetter, NewEvent};
 
 /// Which dead letters are meant, by parameters 1 and 2: one, or all of a function, or all.
@@ -56,10 +55,7 @@ pub(super) fn list(
     limit: usize,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let columns = format!(
-        "SELECT id, condition, attempts, NULL, at, {} FROM dead_letters",
-        COLUMNS.replace("payload, checksum", "x'', NULL")
-    );
+    let columns = format!("SELECT id, condition, attempts, NULL, at, {COLUMNS_OF_A_LIST} FROM dead_letters");
     match function {
         Some(function) => sql
             .prepare_cached(&format!("{columns} WHERE function = ?1 ORDER BY id DESC LIMIT ?2"))?
@@ -101,31 +97,27 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
 
 /// Moves dead letters into the queue, in the order they were buried, as if they were accepted now.
 pub(super) fn redrive(
-    tx: &mut Tx<'_>,
+    sql: &Connection,
     id: Option<i64>,
     function: Option<&FunctionName>,
     now: DateTime<Utc>,
-) -> Result<u64, Failure> {
-    let newest: i64 = tx
-        .sql
-        .query_row("SELECT coalesce(max(id), 0) FROM queue", [], |row| row.get(0))?;
+) -> rusqlite::Result<u64> {
+    let newest: i64 = sql.query_row("SELECT coalesce(max(id), 0) FROM queue", [], |row| row.get(0))?;
     let accepted_now = COLUMNS.replace("accepted_at", "?3");
     let selected_letters = selected(id, function);
-    tx.sql.execute(
+    sql.execute(
         &format!(
             "INSERT INTO queue ({COLUMNS}, due, attempts, throttles, blocked)
              SELECT {accepted_now}, ?3, 0, 0, 0 FROM dead_letters WHERE {selected_letters} ORDER BY id"
         ),
         params![id, function.map(FunctionName::as_str), micros(now)],
     )?;
-    tx.sql.execute(
+    sql.execute(
         "UPDATE queue SET blocked = 1 WHERE id > ?1 AND group_name IS NOT NULL
          AND EXISTS (SELECT 1 FROM queue AS earlier WHERE earlier.group_name = queue.group_name AND earlier.id < queue.id)",
         [newest],
     )?;
-    let moved = purge(tx.sql, id, function)?;
-    tx.queued += moved as i64;
-    Ok(moved)
+    purge(sql, id, function)
 }
 
 /// Deletes dead letters.

@@ -13,6 +13,9 @@ use crate::NewEvent;
 /// The columns of an event, in the order that [`read`] and [`values`] keep.
 pub(super) const COLUMNS: &str = "request_id, binding, trigger, function, version, invoked_arn, client_context, trace, group_name, \
                                   accepted_at, payload, checksum";
+/// The same, without the payload and what would tell that it is missing.
+pub(super) const COLUMNS_OF_A_LIST: &str = "request_id, binding, trigger, function, version, invoked_arn, client_context, trace, \
+                                            group_name, accepted_at, x'', NULL";
 /// How many they are.
 pub(super) const COUNT: usize = 12;
 

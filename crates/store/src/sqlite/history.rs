@@ -21,6 +21,9 @@ const STEP: i64 = 256;
 
 const COLUMNS: &str = "request_id, attempt, binding, trigger, function, version, mode, status, reason, started_at, duration_ms, init_ms, \
                        max_memory_mb, input, output, log";
+/// The same, without what [`list`] leaves out.
+const COLUMNS_OF_A_LIST: &str = "request_id, attempt, binding, trigger, function, version, mode, status, reason, started_at, duration_ms, \
+                                 init_ms, max_memory_mb, x'', x'', ''";
 
 /// Records runs, and prunes a few more of the oldest than were added when there are too many.
 pub(super) fn insert<'a>(sql: &Connection, runs: impl IntoIterator<Item = &'a Run>) -> rusqlite::Result<()> {
@@ -83,6 +86,37 @@ fn prune(sql: &Connection, kept: i64, step: i64) -> rusqlite::Result<()> {
 /// Deletes all runs.
 pub(super) fn forget(sql: &Connection) -> rusqlite::Result<()> {
     sql.execute("DELETE FROM runs", []).map(drop)
+}
+
+/// Gives a history that is damaged another name, which it returns, and begins a new one. Nothing of it is read, so that no damage stands in the
+/// way; what can still be read of it, others may.
+pub(super) fn set_aside(sql: &Connection) -> rusqlite::Result<String> {
+    let is_taken = |name: &str| {
+        sql.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?
+            .exists([name])
+    };
+    let mut aside = "runs_damaged".to_owned();
+    let mut number = 1;
+    while is_taken(&aside)? {
+        number += 1;
+        aside = format!("runs_damaged_{number}");
+    }
+    // The table, then its indexes. SQLite has no statement that gives an index another name.
+    let definitions = sql
+        .prepare("SELECT sql FROM sqlite_schema WHERE tbl_name = 'runs' ORDER BY type DESC, name")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    sql.execute_batch(&format!(
+        "ALTER TABLE runs RENAME TO {aside};
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET name = '{aside}' || substr(name, 5), sql = replace(sql, ' ' || name || ' ', ' {aside}' || substr(name, 5) || ' ')
+             WHERE type = 'index' AND tbl_name = '{aside}';
+         PRAGMA writable_schema = RESET;
+         {};
+         INSERT INTO sqlite_sequence (name, seq) SELECT 'runs', seq FROM sqlite_sequence WHERE name = '{aside}'",
+        definitions.join(";")
+    ))?;
+    Ok(aside)
 }
 
 /// The run as it will be kept, without the memory of what is cut.
@@ -163,8 +197,7 @@ fn select(filter: &RunFilter, mode: Option<InvokeMode>) -> (String, Vec<Value>) 
         ("function", filter.function.as_ref().map(|name| text(name.as_str()))),
         ("status", filter.status.map(|status| text(status.as_str()))),
     ];
-    let read = COLUMNS.replace("input, output, log", "x'', x'', ''");
-    let mut query = format!("SELECT id, {read} FROM runs WHERE id < ?");
+    let mut query = format!("SELECT id, {COLUMNS_OF_A_LIST} FROM runs WHERE id < ?");
     let mut values = vec![Value::Integer(filter.before.unwrap_or(i64::MAX))];
     for (column, value) in columns {
         let Some(value) = value else { continue };
@@ -234,7 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("db");
         std::fs::write(&database, "").unwrap();
-        let (sql, _) = schema::open_writer(&database).unwrap();
+        let sql = schema::open_writer(&database, &|_| ()).unwrap();
         (dir, sql)
     }
 

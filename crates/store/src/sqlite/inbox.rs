@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::history;
-use super::writer::Job;
-use crate::Run;
+use super::writer::{Answer, Failure, Job, Tx, Work, ended};
+use crate::{Run, StoreError};
 
 /// Jobs that may wait; further callers wait before they enter.
 const ROOM: usize = 1_024;
@@ -57,7 +57,7 @@ pub(super) struct Group {
 }
 
 /// The store takes no more work.
-pub(super) struct Closed;
+struct Closed;
 
 impl Inbox {
     pub fn new() -> Self {
@@ -68,8 +68,18 @@ impl Inbox {
         }
     }
 
+    /// Has the writer do something, and waits until it is on disk.
+    pub async fn transact<T: Answer>(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = Work::job(work);
+        self.submit(job).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+
     /// Waits for room, then hands the job to the writer.
-    pub async fn submit(&self, job: Box<dyn Job>) -> Result<(), Closed> {
+    async fn submit(&self, job: Box<dyn Job>) -> Result<(), Closed> {
         let permit = self.room.clone().acquire_owned().await.map_err(|_| Closed)?;
         let mut waiting = self.waiting();
         if waiting.closed {

@@ -14,11 +14,9 @@ use super::{dead_letters, state};
 use crate::{Lease, NamespacedWrite, NewEvent, Run, Settlement, StoreError};
 
 /// Puts an event into the queue, with its state writes.
-pub(super) fn enqueue(tx: &mut Tx<'_>, event: &NewEvent, writes: &[NamespacedWrite]) -> Result<(), Failure> {
-    insert(tx.sql, event, event.accepted_at)?;
-    state::write(tx.sql, writes)?;
-    tx.queued += 1;
-    Ok(())
+pub(super) fn enqueue(sql: &Connection, event: &NewEvent, writes: &[NamespacedWrite]) -> rusqlite::Result<()> {
+    insert(sql, event, event.accepted_at)?;
+    state::write(sql, writes)
 }
 
 fn insert(sql: &Connection, event: &NewEvent, due: DateTime<Utc>) -> rusqlite::Result<()> {
@@ -60,7 +58,7 @@ pub(super) fn lease(
     let mut statement = sql.prepare_cached(&format!(
         "SELECT {COLUMNS}, attempts, throttles FROM queue WHERE id = ?1"
     ))?;
-    let mut removed = 0;
+    let mut has_buried = false;
     let mut leases = Vec::with_capacity(chosen.len());
     for (_, id) in chosen.into_sorted_vec() {
         let read = statement.query_row([id], |row| {
@@ -73,15 +71,19 @@ pub(super) fn lease(
             Some(Ok(lease)) => leases.push(lease),
             Some(Err(damaged)) => {
                 dead_letters::bury_damaged(sql, &damaged, time)?;
-                removed += remove(sql, id)?;
+                remove(sql, id)?;
+                has_buried = true;
             }
             None => return Err(Failure::damage("an index names an event that is not there")),
         }
     }
+    if has_buried {
+        // The group that the event says may not be the one it was of.
+        unblock(sql)?;
+    }
     for lease in &mut leases {
         lease.token = tx.leases.grant(lease.id);
     }
-    tx.queued -= removed;
     Ok(leases)
 }
 
@@ -97,12 +99,10 @@ fn read_lease(row: &Row<'_>, id: i64) -> rusqlite::Result<Lease> {
 
 /// Makes events due `now` that are due only after `beyond`.
 pub(super) fn hasten(sql: &Connection, beyond: DateTime<Utc>, now: DateTime<Utc>) -> rusqlite::Result<()> {
-    sql.execute(
-        "UPDATE queue SET due = ?2 WHERE due > ?1",
-        params![micros(beyond), micros(now)],
-    )?;
-    Ok(())
+    sql.execute(HASTEN, params![micros(beyond), micros(now)]).map(drop)
 }
+
+const HASTEN: &str = "UPDATE queue SET due = ?2 WHERE due > ?1";
 
 /// When the next event that [`lease`] would give is due.
 pub(super) fn next_due(tx: &mut Tx<'_>, busy: &HashSet<FunctionName>) -> Result<Option<DateTime<Utc>>, Failure> {
@@ -125,14 +125,9 @@ fn for_each_ready(
     busy: &HashSet<FunctionName>,
     mut visit: impl FnMut(i64, i64) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
-    let mut next_function =
-        sql.prepare_cached("SELECT min(function) FROM queue WHERE blocked = 0 AND function > CAST(?1 AS TEXT)")?;
-    let mut events = sql.prepare_cached(
-        "SELECT due, id FROM queue WHERE blocked = 0 AND function = CAST(?1 AS TEXT) ORDER BY due, id",
-    )?;
-    // Bytes: a damaged name need not be text.
+    let mut next_function = sql.prepare_cached(NEXT_FUNCTION)?;
+    let mut events = sql.prepare_cached(READY)?;
     let mut function = Vec::new();
-    let bytes = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec));
     while let Some(next) = next_function.query_row([&function], bytes)? {
         function = next;
         if str::from_utf8(&function).is_ok_and(|function| busy.contains(function)) {
@@ -149,6 +144,9 @@ fn for_each_ready(
     Ok(())
 }
 
+const NEXT_FUNCTION: &str = "SELECT min(function) FROM queue WHERE blocked = 0 AND function > CAST(?1 AS TEXT)";
+const READY: &str = "SELECT due, id FROM queue WHERE blocked = 0 AND function = CAST(?1 AS TEXT) ORDER BY due, id";
+
 /// Ends a lease.
 pub(super) fn settle(
     tx: &mut Tx<'_>,
@@ -161,11 +159,11 @@ pub(super) fn settle(
     if !tx.leases.holds(id, token) {
         return Err(StoreError::LeaseLost.into());
     }
-    let removed = match settlement {
+    match settlement {
         Settlement::Done => remove(tx.sql, id)?,
         Settlement::Bury(burial) => {
             dead_letters::bury(tx.sql, id, burial)?;
-            remove(tx.sql, id)?
+            remove(tx.sql, id)?;
         }
         Settlement::Retry {
             due,
@@ -176,42 +174,48 @@ pub(super) fn settle(
                 .sql
                 .prepare_cached("UPDATE queue SET due = ?2, attempts = ?3, throttles = ?4 WHERE id = ?1")?;
             statement.execute(params![id, micros(*due), attempts, throttles])?;
-            0
         }
-        Settlement::Release => 0,
-    };
+        Settlement::Release => {}
+    }
     tx.record(run)?;
     if let Some(event) = follow {
-        enqueue(tx, event, &[])?;
+        enqueue(tx.sql, event, &[])?;
     }
-    tx.queued -= removed;
     tx.leases.end(id);
     Ok(())
 }
 
-/// Takes an event out, and lets the next of its group go. Returns how many were taken out.
-fn remove(sql: &Connection, id: i64) -> rusqlite::Result<i64> {
+/// Takes an event out, and lets the next of its group go.
+fn remove(sql: &Connection, id: i64) -> rusqlite::Result<()> {
     let mut statement = sql.prepare_cached("DELETE FROM queue WHERE id = ?1 RETURNING group_name")?;
-    let Some(group) = statement
-        .query_row([id], |row| row.get::<_, Option<String>>(0))
-        .optional()?
-    else {
-        return Ok(0);
-    };
-    if let Some(group) = group {
+    if let Some(group) = statement.query_row([id], bytes).optional()?.flatten() {
         let mut next = sql.prepare_cached(
-            "UPDATE queue SET blocked = 0 WHERE id = (SELECT id FROM queue WHERE group_name = ?1 ORDER BY id LIMIT 1)",
+            "UPDATE queue SET blocked = 0
+             WHERE id = (SELECT id FROM queue WHERE group_name = CAST(?1 AS TEXT) ORDER BY id LIMIT 1)",
         )?;
         next.execute([group])?;
     }
-    Ok(1)
+    Ok(())
+}
+
+/// Lets go what no earlier event of its group holds back. Only damage makes this needed: it looks at the whole queue.
+pub(super) fn unblock(sql: &Connection) -> rusqlite::Result<()> {
+    sql.execute(
+        "UPDATE queue SET blocked = 0 WHERE blocked <> 0 AND NOT EXISTS
+            (SELECT 1 FROM queue AS earlier WHERE earlier.group_name = queue.group_name AND earlier.id < queue.id)",
+        [],
+    )
+    .map(drop)
+}
+
+/// The text of the first column as it is: when it is damaged it need not be text.
+fn bytes(row: &Row<'_>) -> rusqlite::Result<Option<Vec<u8>>> {
+    Ok(row.get_ref(0)?.as_bytes_or_null()?.map(<[u8]>::to_vec))
 }
 
 /// Takes all events out.
-pub(super) fn forget(tx: &mut Tx<'_>) -> Result<(), Failure> {
-    let removed = tx.sql.execute("DELETE FROM queue", [])?;
-    tx.queued -= removed as i64;
-    Ok(())
+pub(super) fn forget(sql: &Connection) -> rusqlite::Result<()> {
+    sql.execute("DELETE FROM queue", []).map(drop)
 }
 
 /// How many events of the binding are in the queue.
@@ -222,6 +226,41 @@ pub(super) fn pending(sql: &Connection, binding: &BindingId) -> rusqlite::Result
 }
 
 /// How many events are in the queue.
-pub(super) fn depth(sql: &Connection) -> rusqlite::Result<i64> {
-    sql.query_row("SELECT count(*) FROM queue", [], |row| row.get(0))
+pub(super) fn depth(sql: &Connection) -> rusqlite::Result<u64> {
+    let count: i64 = sql.prepare_cached(DEPTH)?.query_row([], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// SQLite counts the entries of the smallest index.
+const DEPTH: &str = "SELECT count(*) FROM queue";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::sqlite::schema;
+
+    #[test]
+    fn no_statement_reads_the_whole_queue() {
+        let sql = Connection::open_in_memory().unwrap();
+        for step in schema::MIGRATIONS {
+            sql.execute_batch(step).unwrap();
+        }
+        for (query, expected) in [
+            (HASTEN, "SEARCH queue USING INDEX queue_due (due>?)"),
+            (DEPTH, "SCAN queue USING COVERING INDEX queue_due"),
+            (
+                NEXT_FUNCTION,
+                "SEARCH queue USING COVERING INDEX queue_ready (function>?)",
+            ),
+            (READY, "SEARCH queue USING COVERING INDEX queue_ready (function=?)"),
+        ] {
+            let mut plan = sql.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+            let mut steps = plan.raw_query();
+            let step: String = steps.next().unwrap().unwrap().get(3).unwrap();
+            assert_eq!(step, expected, "{query}");
+            assert!(steps.next().unwrap().is_none(), "{query}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! Connections that only read. They see what is committed, and never wait for the writer.
+//! Connections that only read. They see what is committed, and do not wait for the writer; whoever wants to see what waits for it (a list of
+//! runs) waits before.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,17 +1,19 @@
 //! The schema and its versions, and how connections are set up.
 
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::log_file;
+use super::{data_dir, log_file};
 use crate::StoreError;
 
 /// Step `n` (from 0) leads from schema version `n` to `n + 1`. A released step never changes.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// Times are microseconds since 1970, UTC. `blocked`: an earlier event of the same group is still here. The payload comes
 /// last, so that the other columns are read without it.
@@ -71,20 +73,22 @@ const VERSION_3: &str = "
     ALTER TABLE dead_letters ADD COLUMN checksum INTEGER;
 ";
 
+/// For what is due too late, and to count the queue. Events are mostly due in the order they come, so that it grows at its end.
+const VERSION_4: &str = "
+    CREATE INDEX queue_due ON queue (due);
+";
+
 /// How long a statement waits for another program, say the `sqlite3` shell, that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// What is looked at before it is used: what says what to do.
-const CHECKED: [&str; 4] = ["queue", "dead_letters", "state", "catalog"];
-/// The history, which is large, and is looked at only when the last end was not a good one.
-const HISTORY: &str = "runs";
+/// What is looked over before anything is done: it says what was done already, is read as a whole at the start anyway, and nothing in it can be
+/// mended. The other tables are the [`Inspection`](super::inspection::Inspection)'s.
+const CHECKED: [&str; 3] = ["process", "state", "catalog"];
 
-/// Opens the writer's connection, brings the schema up to date, and mends what can be mended; the second result says what it was.
-pub(super) fn open_writer(database: &Path) -> Result<(Connection, Vec<String>), StoreError> {
+/// Opens the writer's connection and brings the schema up to date. However much the database holds, it takes no longer.
+pub(super) fn open_writer(database: &Path, warn: &dyn Fn(&str)) -> Result<Connection, StoreError> {
     let failed = |error| failed(database, &error);
-    let log = beside(database, "-wal");
-    let unclean = fs::metadata(&log).is_ok_and(|found| found.len() > 0);
-    let mut warnings = Vec::from_iter(look_at_log(&log, &beside(database, "-wal.damaged"))?);
+    look_at_log(&beside(database, "-wal"), warn)?;
     let mut connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     let found = version(&connection).map_err(failed)?;
@@ -102,40 +106,61 @@ pub(super) fn open_writer(database: &Path) -> Result<(Connection, Vec<String>), 
     };
     set_up(&connection).map_err(failed)?;
     migrate(&mut connection, found, steps).map_err(failed)?;
-    for table in CHECKED.into_iter().chain(unclean.then_some(HISTORY)) {
-        let found = check(&connection, table).map_err(failed)?;
-        if found == WHOLE {
-            continue;
+    for table in CHECKED {
+        if let Some(found) = flaw(&connection, table).map_err(failed)? {
+            return Err(damaged(database, found));
         }
-        // An index can be made anew.
-        connection
-            .execute_batch(&format!("REINDEX {table}"))
-            .and_then(|()| check(&connection, table))
-            .map_err(failed)
-            .and_then(|again| (again == WHOLE).then_some(()).ok_or_else(|| damaged(database, again)))?;
-        warnings.push(format!(
-            "{} was damaged ({found}); nothing is lost, an index was made anew",
-            database.display()
-        ));
     }
-    // A log that begins anew has no leftovers, so that the next look at it is not misled. On a full disk it stays as it is.
+    // A log that begins anew has no leftovers, so that the next look at it is not misled. On a full disk it stays as it is, and while another
+    // program reads it: that may take for ever.
+    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
     let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    Ok((connection, warnings))
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    Ok(connection)
 }
 
-/// Keeps a copy of a log that is damaged, and says how much of it is lost: SQLite takes what comes before the damage.
-fn look_at_log(log: &Path, copy: &Path) -> Result<Option<String>, StoreError> {
-    let failed = |error: io::Error| StoreError::Failed(format!("{}: {error}", log.display()));
-    let lost = log_file::unreadable(log).map_err(failed)?;
+/// Keeps a copy of a log that is damaged, and tells how much of it is lost: SQLite takes what comes before the damage, and writes over the rest.
+fn look_at_log(log: &Path, warn: &dyn Fn(&str)) -> Result<(), StoreError> {
+    let lost = log_file::unreadable(log)
+        .map_err(|error: io::Error| StoreError::Failed(format!("{}: {error}", log.display())))?;
     if lost == 0 {
-        return Ok(None);
+        return Ok(());
     }
-    fs::copy(log, copy).map_err(failed)?;
-    Ok(Some(format!(
-        "{} is damaged: at least {lost} of the last changes cannot be read, and events accepted in them are lost; {} is a copy of it",
+    let copy = match keep_copy(log) {
+        Ok(copy) => format!("{} is a copy of it", copy.display()),
+        // What can be read is worth more than what cannot.
+        Err(error) => format!("no copy of it could be kept ({error})"),
+    };
+    warn(&format!(
+        "{} is damaged: at least {lost} of the last changes cannot be read, and events accepted in them are lost; {copy}",
         log.display(),
-        copy.display()
-    )))
+    ));
+    Ok(())
+}
+
+/// Copies the log, under a name that no earlier copy has. The copy is on the disk when this returns.
+fn keep_copy(log: &Path) -> io::Result<PathBuf> {
+    let mut from = File::open(log)?;
+    let mut copy = beside(log, ".damaged");
+    let mut number = 1;
+    let mut to = loop {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                number += 1;
+                copy = beside(log, &format!(".damaged-{number}"));
+            }
+            made => break made?,
+        }
+    };
+    let kept = io::copy(&mut from, &mut to)
+        .and_then(|_| to.sync_all())
+        .and_then(|()| data_dir::sync_names(copy.parent().unwrap_or(&copy)));
+    if let Err(error) = kept {
+        // Half a copy takes the room that the database needs.
+        let _ = fs::remove_file(&copy);
+        return Err(error);
+    }
+    Ok(copy)
 }
 
 /// The file beside the database whose name ends so.
@@ -145,15 +170,14 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What [`check`] says of a table that is whole.
-const WHOLE: &str = "ok";
-
 /// The first thing that is wrong with a table or its indexes.
-fn check(connection: &Connection, table: &str) -> rusqlite::Result<String> {
-    connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))
+pub(super) fn flaw(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    let found: String = connection.query_row(&format!("PRAGMA integrity_check({table})"), [], |row| row.get(0))?;
+    Ok((found != "ok").then_some(found))
 }
 
-fn damaged(database: &Path, found: String) -> StoreError {
+/// What to do about a database that cannot be mended.
+pub(super) fn damaged(database: &Path, found: String) -> StoreError {
     StoreError::Damaged {
         path: database.display().to_string(),
         found,
@@ -162,13 +186,21 @@ fn damaged(database: &Path, found: String) -> StoreError {
 
 /// SQLite's error as the store's.
 pub(super) fn failed(database: &Path, error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(database, error.to_string()),
-        _ if is_full(error) => {
-            StoreError::Failed(format!("{}: the disk is full: make room for it", database.display()))
-        }
-        _ => StoreError::Failed(format!("{}: {error}", database.display())),
+    if is_damage(error) {
+        damaged(database, error.to_string())
+    } else if is_full(error) {
+        StoreError::Failed(format!("{}: the disk is full: make room for it", database.display()))
+    } else {
+        StoreError::Failed(format!("{}: {error}", database.display()))
     }
+}
+
+/// Whether the database contradicts itself.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 /// Whether there is no space left. The index of the log that cannot grow has an error of its own; no data is in doubt then.
@@ -241,5 +273,39 @@ mod tests {
             .query_row("SELECT count(*) FROM a", [], |row| row.get(0))
             .unwrap();
         assert_eq!(rows, 1);
+    }
+
+    /// A log without a header that could be read.
+    fn damaged_log(name: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join(name);
+        fs::write(&log, [7; 100]).unwrap();
+        (dir, log)
+    }
+
+    fn warning(log: &Path) -> String {
+        let told = std::cell::RefCell::new(String::new());
+        look_at_log(log, &|warning| told.borrow_mut().push_str(warning)).unwrap();
+        told.into_inner()
+    }
+
+    #[test]
+    fn no_copy_of_a_damaged_log_is_written_over() {
+        let (dir, log) = damaged_log("log");
+        assert!(warning(&log).contains("log.damaged is a copy of it"));
+        fs::write(&log, [8; 200]).unwrap();
+        assert!(warning(&log).contains("log.damaged-2 is a copy of it"));
+        assert_eq!(fs::read(dir.path().join("log.damaged")).unwrap(), [7; 100]);
+        assert_eq!(fs::read(dir.path().join("log.damaged-2")).unwrap(), [8; 200]);
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_made_hinders_nothing() {
+        let (_dir, log) = damaged_log(&"l".repeat(250));
+        let told = warning(&log);
+        assert!(
+            told.contains("no copy of it could be kept (File name too long"),
+            "{told}"
+        );
     }
 }

@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use bytes::Bytes;
-use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::writer::ended;
 use super::*;
-use crate::tests::{at, event, function, run, set};
+use crate::tests::{at, event, function, open_in, run, set};
 
 fn open() -> (TempDir, Arc<SqliteStore>) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(SqliteStore::open(dir.path()).unwrap());
+    let store = Arc::new(open_in(dir.path()).unwrap());
     (dir, store)
 }
 
@@ -55,7 +55,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_leases_are_not() {
         .unwrap();
     drop(store);
 
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     assert_eq!(
         (store.depth().await.unwrap(), store.next_due(&[]).await.unwrap()),
         (2, Some(at(0)))
@@ -94,7 +94,7 @@ async fn the_files_of_a_running_store_hold_all_that_was_acknowledged() {
         for name in ["hikigane.db", "hikigane.db-wal"] {
             std::fs::copy(dir.path().join(name), other.path().join(name)).unwrap();
         }
-        let copy = SqliteStore::open(other.path()).unwrap();
+        let copy = open_in(other.path()).unwrap();
         let found = copy.lease(at(1), 1_000, &[]).await.unwrap();
         let found: HashSet<_> = found.iter().map(|lease| lease.event.request_id.to_string()).collect();
         for id in (0..round)
@@ -144,7 +144,7 @@ fn a_killed_process_loses_nothing_that_was_acknowledged() {
 
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let store = SqliteStore::open(dir.path()).unwrap();
+            let store = open_in(dir.path()).unwrap();
             let leases = store.lease(at(1), 1_000_000, &[]).await.unwrap();
             let queued: HashSet<_> = leases.iter().map(|lease| lease.event.request_id.to_string()).collect();
             assert_eq!(queued.len() as u64, store.depth().await.unwrap());
@@ -164,7 +164,7 @@ fn crash_child(dir: &Path) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let store = Arc::new(SqliteStore::open(dir).unwrap());
+        let store = Arc::new(open_in(dir).unwrap());
         let caller = |caller: usize| {
             let store = store.clone();
             async move {
@@ -219,8 +219,7 @@ async fn looking_for_work_costs_no_commit() {
 async fn a_refused_job_undoes_its_own_part_only() {
     let (_dir, store) = open();
     let refused = store.transact(|tx| {
-        queue::enqueue(tx, &event("f", "refused"), &[set("s", "refused", "1")])?;
-        tx.queued -= 1;
+        queue::enqueue(tx.sql, &event("f", "refused"), &[set("s", "refused", "1")])?;
         Err::<(), _>(StoreError::LeaseLost.into())
     });
     let (good, refused, also_good) = tokio::join!(
@@ -342,7 +341,7 @@ async fn a_full_disk_refuses_and_recovers() {
     store.enqueue(large("after"), vec![]).await.unwrap();
     assert_eq!((failure(&store), store.depth().await.unwrap()), (None, kept + 1));
     drop(store);
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     assert_eq!(store.depth().await.unwrap(), kept + 1);
 }
 
@@ -367,7 +366,7 @@ async fn a_failing_disk_stops_all_writing_until_a_restart() {
     let (dir, store) = open();
     store.enqueue(event("f", "kept"), vec![]).await.unwrap();
     let fail = store.transact(|tx| {
-        queue::enqueue(tx, &event("f", "in doubt"), &[])?;
+        queue::enqueue(tx.sql, &event("f", "in doubt"), &[])?;
         let cause = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
         Err::<(), _>(rusqlite::Error::SqliteFailure(cause, Some("disk I/O error".into())).into())
     });
@@ -389,7 +388,7 @@ async fn a_failing_disk_stops_all_writing_until_a_restart() {
     assert_eq!(store.pending(&BindingId::new(&function("f"), "drop")).await.unwrap(), 1);
     drop(store);
 
-    let store = SqliteStore::open(dir.path()).unwrap();
+    let store = open_in(dir.path()).unwrap();
     assert_eq!(store.depth().await.unwrap(), 1);
     store.enqueue(event("f", "later"), vec![]).await.unwrap();
 }
@@ -409,7 +408,7 @@ async fn closing_writes_everything_and_gives_up_the_directory() {
     let log = std::fs::metadata(dir.path().join("hikigane.db-wal")).map_or(0, |log| log.len());
     assert_eq!(log, 0);
 
-    let again = SqliteStore::open(dir.path()).unwrap();
+    let again = open_in(dir.path()).unwrap();
     assert_eq!(again.runs(all()).await.unwrap().len(), 2_000);
     store.close().await;
 }
@@ -437,63 +436,18 @@ async fn a_full_history_buffer_drops_and_counts() {
 }
 
 #[tokio::test]
-async fn one_process_at_a_time() {
-    let (dir, store) = open();
-    match SqliteStore::open(dir.path()) {
-        Err(StoreError::Locked(path)) => assert_eq!(path, dir.path().display().to_string()),
-        other => panic!("{:?}", other.err()),
-    }
-    drop(store);
-    SqliteStore::open(dir.path()).unwrap();
-}
-
-#[test]
-fn a_newer_schema_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(SqliteStore::open(dir.path()).unwrap());
-    let database = dir.path().join("hikigane.db");
-    Connection::open(&database)
-        .unwrap()
-        .pragma_update(None, "user_version", 7)
-        .unwrap();
-    let before = std::fs::read(&database).unwrap();
-    let message = SqliteStore::open(dir.path()).err().unwrap();
-    assert!(
-        matches!(message, StoreError::TooNew { found: 7, known: 3, .. }),
-        "{message}"
-    );
-    assert_eq!(std::fs::read(&database).unwrap(), before);
-}
-
-#[test]
-fn unusable_directories_are_named() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("file"), "").unwrap();
-    let message = SqliteStore::open(&dir.path().join("file/data"))
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        message.starts_with("the data directory \"") && message.contains("file/data"),
-        "{message}"
-    );
-
-    let data = dir.path().join("a/b");
-    drop(SqliteStore::open(&data).unwrap());
-    let mode = |name: &str| std::fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("."), mode("hikigane.db"), mode("lock")), (0o700, 0o600, 0o600));
-
-    std::fs::write(
-        data.join("hikigane.db"),
-        "this is no database, whatever its name may say".repeat(100),
-    )
-    .unwrap();
-    let message = SqliteStore::open(&data).err().unwrap().to_string();
-    assert!(
-        message.contains("hikigane.db is damaged (file is not a database)"),
-        "{message}"
-    );
+async fn one_run_is_read_while_the_writer_is_busy() {
+    let (_dir, store) = open();
+    store.write(vec![], Some(run("f", "1"))).await.unwrap();
+    let (busy, free) = std::sync::mpsc::channel::<()>();
+    let hold = tokio::spawn({
+        let store = store.clone();
+        async move { store.transact(move |_| Ok(free.recv().map_err(|_| ended())?)).await }
+    });
+    let found = tokio::time::timeout(Duration::from_secs(20), store.run(1)).await;
+    assert!(found.unwrap().unwrap().is_some());
+    busy.send(()).unwrap();
+    hold.await.unwrap().unwrap();
 }
 
 /// A backlog that may not run now is not walked through: the time of a lease does not grow with it.
@@ -508,7 +462,6 @@ async fn a_long_backlog_does_not_slow_a_lease_down() {
              SELECT 0, i % 3 = 1 AND i > 1, 0, 0, i, 's3', CASE i % 3 WHEN 0 THEN 'busy' ELSE 'free' END, '$LATEST', 'arn',
                     CASE i % 3 WHEN 1 THEN 'one' END, 0, x'7b7d' FROM n",
         )?;
-        tx.queued += 60_000;
         Ok(())
     };
     store.transact(fill).await.unwrap();

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -37,6 +37,8 @@ pub(super) enum Failure {
     /// The disk failed, or what is on it is not what was written; in a sentence. Nobody can say what is on it: after a failed fsync the kernel
     /// may have dropped the data and would report the next one as good. So nothing is tried again.
     Broken(String),
+    /// The history is not what was written: what is wrong with it.
+    History(String),
     /// This job alone is refused.
     Refused(StoreError),
 }
@@ -48,6 +50,14 @@ impl From<StoreError> for Failure {
 }
 
 impl Failure {
+    /// Of a statement that touches nothing but the history.
+    pub fn of_history(error: rusqlite::Error) -> Self {
+        if schema::is_damage(&error) {
+            return Self::History(error.to_string());
+        }
+        error.into()
+    }
+
     /// The database contradicts itself.
     pub fn damage(found: impl std::fmt::Display) -> Self {
         Self::Broken(format!(
@@ -63,9 +73,7 @@ impl From<rusqlite::Error> for Failure {
             Some(cause) if cause.code == ErrorCode::SystemIoFailure => Self::Broken(format!(
                 "the disk failed ({error}) and nothing more is written: check the disk, then restart hikigane; everything acknowledged before is kept"
             )),
-            Some(cause) if matches!(cause.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::damage(error)
-            }
+            Some(_) if schema::is_damage(&error) => Self::damage(error),
             _ => Self::Refused(StoreError::Failed(error.to_string())),
         }
     }
@@ -76,24 +84,55 @@ pub(super) struct Tx<'a> {
     pub sql: &'a Connection,
     /// To be changed last in a job: the database forgets what a failed job did, the leases do not.
     pub leases: &'a mut Leases,
-    /// Events added to the queue minus events taken out; to be changed last, too.
-    pub queued: i64,
-    /// What the disk has left.
-    pub room: Room,
+    files: &'a DataDir,
+    /// What the disk has left, once somebody has asked.
+    room: Option<Room>,
     /// Runs that were not recorded.
-    pub dropped: u64,
+    dropped: u64,
 }
 
 impl Tx<'_> {
     /// Puts runs into the history, which gives way when room is short.
-    pub fn record<'r>(&mut self, runs: impl IntoIterator<Item = &'r Run>) -> rusqlite::Result<()> {
-        let (room, dropped) = (&mut self.room, &mut self.dropped);
+    pub fn record<'r>(&mut self, runs: impl IntoIterator<Item = &'r Run>) -> Result<(), Failure> {
+        let sql = self.sql;
+        let mut runs = runs.into_iter().peekable();
+        if runs.peek().is_none() {
+            return Ok(());
+        }
+        let room = self.room()?;
+        let mut dropped = 0;
         let fits = |run: &&Run| {
             let fits = room.take_for_run(history::weight(run));
-            *dropped += u64::from(!fits);
+            dropped += u64::from(!fits);
             fits
         };
-        history::insert(self.sql, runs.into_iter().filter(fits))
+        history::insert(sql, runs.filter(fits)).map_err(Failure::of_history)?;
+        self.dropped += dropped;
+        Ok(())
+    }
+
+    /// What the disk has left. Only what adds something asks, and the system is asked once.
+    pub fn room(&mut self) -> rusqlite::Result<&mut Room> {
+        let room = match self.room.take() {
+            Some(room) => room,
+            None => self.look_for_room()?,
+        };
+        Ok(self.room.insert(room))
+    }
+
+    /// What the disk has left, and the files: in the log behind its last page, and in the database on its free pages. The pages at its end that are
+    /// only in the log yet will need room.
+    fn look_for_room(&self) -> rusqlite::Result<Room> {
+        let pragma = |name: &str| {
+            let pages: i64 = self.sql.prepare_cached(name)?.query_row([], |row| row.get(0))?;
+            Ok::<_, rusqlite::Error>(pages.unsigned_abs() * PAGE)
+        };
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        let in_use = u64::try_from(LOG_PAGES.get()).unwrap_or(0) * FRAME;
+        let DataDir { database, log, .. } = self.files;
+        let to_come = pragma("PRAGMA page_count")?.saturating_sub(length(database));
+        let (in_log, in_database) = (length(log).saturating_sub(in_use), pragma("PRAGMA freelist_count")?);
+        Ok(Room::at(database, to_come, in_log, in_database))
     }
 }
 
@@ -172,6 +211,7 @@ pub(super) trait Answer: Send + 'static {
 
 impl Answer for () {}
 impl Answer for u64 {}
+impl Answer for String {}
 impl<T: Send + 'static> Answer for Option<T> {}
 impl Answer for Vec<Lease> {
     fn take_back(self, leases: &mut Leases) {
@@ -183,16 +223,37 @@ impl Answer for Vec<Lease> {
 }
 
 /// What the writer tells everybody.
-#[derive(Default)]
 pub(super) struct Status {
-    /// Events in the queue.
-    pub depth: AtomicI64,
     /// Runs that were not recorded.
     pub dropped: AtomicU64,
     /// Transactions that are on disk.
     pub commits: AtomicU64,
     /// Why nothing is written any more.
     pub broken: SetOnce<String>,
+    /// Hears what was wrong and could be mended.
+    warn: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Status {
+    pub fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            dropped: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            broken: SetOnce::new(),
+            warn: Box::new(warn),
+        }
+    }
+
+    /// Says what was wrong and could be mended.
+    pub fn warn(&self, what: &str) {
+        (self.warn)(what);
+    }
+
+    /// Ends the writing.
+    pub fn break_down(&self, cause: &str) {
+        // The first cause is the one to tell; it brings about others.
+        let _ = self.broken.set(cause.to_owned());
+    }
 }
 
 /// The thread's state.
@@ -284,7 +345,7 @@ impl Writer {
     fn answer(&mut self, jobs: impl IntoIterator<Item = Box<dyn Job>>, outcome: Result<(), Failure>) {
         let outcome = outcome.map_err(|failure| match failure {
             Failure::Full => StoreError::Full,
-            Failure::Broken(text) => StoreError::Failed(text),
+            Failure::Broken(text) | Failure::History(text) => StoreError::Failed(text),
             Failure::Refused(error) => error,
         });
         for job in jobs {
@@ -292,21 +353,46 @@ impl Writer {
         }
     }
 
-    /// Does all of it in one transaction, or nothing. A job that is refused has no effect and does not hinder the others.
+    /// Does all of it in one transaction, or nothing. A job that is refused has no effect and does not hinder the others; a history that is
+    /// damaged makes way.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(), Failure> {
+        let found = match self.transact_once(jobs, runs) {
+            Err(Failure::History(found)) => found,
+            done => return done,
+        };
+        let (job, mut aside) = Work::job(|tx: &mut Tx<'_>| Ok(history::set_aside(tx.sql)?));
+        let mut alone = [job];
+        let done = self.transact_once(&mut alone, &[]);
+        self.answer(alone, done.clone());
+        done?;
+        if let Ok(Ok(aside)) = aside.try_recv() {
+            self.status.warn(&format!(
+                "the history of runs was damaged ({found}) and begins anew; {} has what is left of it as its table {aside}",
+                self.directory.database.display()
+            ));
+        }
+        match self.transact_once(jobs, runs) {
+            // It was not the history.
+            Err(Failure::History(found)) => {
+                let failure = Failure::damage(found);
+                if let Failure::Broken(text) = &failure {
+                    self.status.break_down(text);
+                }
+                Err(failure)
+            }
+            done => done,
+        }
+    }
+
+    fn transact_once(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(), Failure> {
         if let Some(cause) = self.status.broken.get() {
             return Err(Failure::Broken(cause.clone()));
         }
-        let before = self.connection.total_changes();
         let done = self.attempt(jobs, runs);
         match &done {
-            Ok((queued, dropped)) => {
+            Ok(dropped) => {
                 self.leases.commit();
-                self.status.depth.fetch_add(*queued, Ordering::Relaxed);
                 self.status.dropped.fetch_add(*dropped, Ordering::Relaxed);
-                if self.connection.total_changes() != before {
-                    self.status.commits.fetch_add(1, Ordering::Relaxed);
-                }
             }
             Err(failure) => {
                 self.leases.roll_back();
@@ -315,24 +401,24 @@ impl Writer {
                     let _ = self.connection.execute_batch("ROLLBACK");
                 }
                 if let Failure::Broken(text) = failure {
-                    self.break_down(text);
+                    self.status.break_down(text);
                 }
             }
         }
         done.map(drop)
     }
 
-    /// Returns by how much the queue grew, and how many runs were dropped.
-    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<(i64, u64), Failure> {
+    /// Returns how many runs were dropped.
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], runs: &[Run]) -> Result<u64, Failure> {
         let sql = &self.connection;
         let execute = |statement: &str| sql.prepare_cached(statement)?.execute([]).map_err(Failure::from);
+        let before = sql.total_changes();
         execute("BEGIN IMMEDIATE")?;
-        let room = self.room()?;
         let mut tx = Tx {
             sql,
             leases: &mut self.leases,
-            queued: 0,
-            room,
+            files: &self.directory,
+            room: None,
             dropped: 0,
         };
         for job in jobs {
@@ -346,30 +432,20 @@ impl Writer {
             execute("RELEASE job")?;
         }
         tx.record(runs)?;
-        self.is_short = tx.room.is_short;
+        let dropped = tx.dropped;
+        self.is_short = tx.room.is_some_and(|room| room.is_short);
         execute("COMMIT")?;
+        if sql.total_changes() == before {
+            return Ok(dropped);
+        }
+        self.status.commits.fetch_add(1, Ordering::Relaxed);
         if !self.directory.is_in_place() {
             return Err(Failure::Broken(format!(
                 "the database {} was removed or replaced and nothing more is written: restart hikigane",
                 self.directory.database.display()
             )));
         }
-        Ok((tx.queued, tx.dropped))
-    }
-
-    /// What the disk has left, and the files: in the log behind its last page, and in the database on its free pages. The pages at its end that are
-    /// only in the log yet will need room.
-    fn room(&self) -> rusqlite::Result<Room> {
-        let pragma = |name: &str| {
-            let pages: i64 = self.connection.prepare_cached(name)?.query_row([], |row| row.get(0))?;
-            Ok::<_, rusqlite::Error>(pages.unsigned_abs() * PAGE)
-        };
-        let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
-        let in_use = u64::try_from(LOG_PAGES.get()).unwrap_or(0) * FRAME;
-        let DataDir { database, log, .. } = &self.directory;
-        let to_come = pragma("PRAGMA page_count")?.saturating_sub(length(database));
-        let (in_log, in_database) = (length(log).saturating_sub(in_use), pragma("PRAGMA freelist_count")?);
-        Ok(Room::at(database, to_come, in_log, in_database))
+        Ok(dropped)
     }
 
     /// Copies the log into the database; the next commit then begins it anew. While a reader still needs the log, that is
@@ -390,13 +466,8 @@ impl Writer {
             Err(_) => 0,
         };
         if let Err(Failure::Broken(text)) = done.map_err(Failure::from) {
-            self.break_down(&text);
+            self.status.break_down(&text);
         }
-    }
-
-    fn break_down(&self, cause: &str) {
-        // The first cause is the one to tell; it brings about others.
-        let _ = self.status.broken.set(cause.to_owned());
     }
 }
 

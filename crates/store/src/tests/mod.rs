@@ -1,11 +1,13 @@
 //! Tests against the traits, for any store: what one contract says must hold for every implementation.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::path::Path;
+
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use hikigane_model::{BindingId, FunctionName, InvokeMode, Qualifier, RequestId, StateWrite};
 
-use crate::{Burial, EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, State};
+use crate::{Burial, EventQueue, History, NamespacedWrite, NewEvent, Run, RunStatus, SqliteStore, State, StoreError};
 
 /// Runs each contract on an empty store of each implementation.
 macro_rules! contracts {
@@ -14,7 +16,7 @@ macro_rules! contracts {
             $(#[tokio::test]
             async fn $name() {
                 let dir = tempfile::tempdir().unwrap();
-                let store = super::SqliteStore::open(dir.path()).unwrap();
+                let store = super::open_in(dir.path()).unwrap();
                 super::$name(&store).await;
             })*
         }
@@ -28,6 +30,11 @@ mod records_contract;
 /// Everything that a store is.
 trait Store: EventQueue + State + History {}
 impl<T: EventQueue + State + History> Store for T {}
+
+/// Opens a store with whose files nothing is wrong.
+pub(crate) fn open_in(path: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(path, |_| ())
+}
 
 /// A time in the test's own world.
 pub(crate) fn at(seconds: i64) -> DateTime<Utc> {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EventQueue, Lease, Settlement, SqliteStore, StoreError};
+use crate::{EventQueue, Lease, Settlement, StoreError};
 
 const FUNCTIONS: [&str; 3] = ["a", "b", "c"];
 
@@ -109,7 +109,7 @@ impl Model {
 
 async fn play(steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(dir.path()).unwrap();
+    let mut store = super::open_in(dir.path()).unwrap();
     let mut model = Model::default();
     let mut held: Vec<Lease> = Vec::new();
     let mut lost: Vec<Lease> = Vec::new();
@@ -219,7 +219,7 @@ async fn play(steps: Vec<Step>) {
             }
             Step::Restart => {
                 drop(store);
-                store = SqliteStore::open(dir.path()).unwrap();
+                store = super::open_in(dir.path()).unwrap();
                 lost.append(&mut held);
                 model.queue.iter_mut().for_each(|entry| entry.leased = false);
             }

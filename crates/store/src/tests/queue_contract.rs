@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use hikigane_model::{BindingId, Qualifier};
 
 use super::*;
-use crate::{DeadLetter, EventQueue, Lease, RunFilter, Settlement, SqliteStore, StoreError};
+use crate::{DeadLetter, EventQueue, Lease, RunFilter, Settlement, StoreError};
 
 contracts! {
     every_field_comes_back

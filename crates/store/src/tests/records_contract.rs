@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hikigane_model::{BindingId, InvokeMode};
 
 use super::*;
-use crate::{History, RunFilter, SqliteStore, State};
+use crate::{History, RunFilter, State};
 
 contracts! {
     state_is_kept_by_namespace
