@@ -32,6 +32,8 @@ async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
             server = machine.start(bindings).await;
         } else {
             machine.set_clock(back);
+            // The source looks at the clock when it is woken, not when it is set.
+            tokio::task::yield_now().await;
         }
         machine.advance("2026-01-02T02:29:59Z");
         machine.advance("2026-01-02T03:00:00Z");
