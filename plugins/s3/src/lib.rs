@@ -14,12 +14,19 @@
 //! the event. A loss (a full queue, a missed directory, a crash) is always followed by a scan that compares the disk
 //! with the record: nothing depends on having been told. Nothing follows a symbolic link.
 
+#[cfg(test)]
+#[path = "../../../tests/support/absent.rs"]
+mod absent;
 mod config;
 mod delivery;
 mod event;
 mod glob;
 mod key;
 mod ledger;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/namespaces.rs"]
+mod namespaces;
 mod objects;
 mod reader;
 mod report;
