@@ -11,7 +11,7 @@ use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Sour
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
-use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
+use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, retry_after, state_key};
 
 /// All schedules of a manifest.
 pub(crate) struct ScheduleSource {
@@ -141,14 +141,15 @@ impl Opened {
 
 /// Repeats a write that the plug-in's state refuses until it succeeds.
 async fn store(context: &Context, writes: Vec<StateWrite>) {
-    let mut wait = TimeDelta::seconds(1);
+    let mut failures = 0;
     let mut troubles = Troubles::default();
     while !writes.is_empty()
         && let Err(error) = context.state.write(writes.clone()).await
     {
         troubles.say(&format!("all schedules have to wait: {error}"));
-        context.clock.sleep_until(context.clock.now() + wait).await;
-        wait = (wait * 2).min(TimeDelta::seconds(30));
+        failures = u32::saturating_add(failures, 1);
+        let again = context.clock.now() + retry_after(failures);
+        context.clock.sleep_until(again).await;
     }
 }
 

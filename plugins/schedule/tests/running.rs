@@ -202,12 +202,20 @@ async fn slots_behind_one_that_cannot_be_stored_wait_and_come_in_order() {
 #[tokio::test]
 async fn a_store_that_is_not_ready_at_the_start_is_asked_again() {
     let machine = Machine::at("2026-01-01T00:00:00Z");
-    machine.change(|world| world.failures = (3, Some(EmitError::Unavailable("locked".into()))));
+    machine.change(|world| world.failures = (6, Some(EmitError::Unavailable("locked".into()))));
     let server = machine.start(vec![binding("f/x", json!("0 * * * *"))]).await;
-    machine.until(|world| world.failed == 2).await;
-    machine.advance("2026-01-01T00:00:01Z");
-    machine.until(|world| world.failed == 3).await;
-    machine.advance("2026-01-01T00:00:03Z");
+    // As for a slot: 1, 2, 4, 5, 5 seconds.
+    for (failed, next) in [
+        (2, "2026-01-01T00:00:01Z"),
+        (3, "2026-01-01T00:00:03Z"),
+        (4, "2026-01-01T00:00:07Z"),
+        (5, "2026-01-01T00:00:12Z"),
+        (6, "2026-01-01T00:00:17Z"),
+    ] {
+        machine.until(|world| world.failed == failed).await;
+        assert!(machine.state().is_empty());
+        machine.advance(next);
+    }
     machine.until(|world| !world.state.is_empty()).await;
     machine.advance("2026-01-01T01:00:00Z");
     machine.expect(&["f/x 2026-01-01T01:00:00Z run"]).await;

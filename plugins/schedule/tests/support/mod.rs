@@ -268,6 +268,10 @@ impl Machine {
         assert_eq!(self.router.0.borrow().lines(), lines);
     }
 
+    pub fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        self.router.0.borrow().state.clone()
+    }
+
     pub fn records(&self) -> Vec<Record> {
         self.router.0.borrow().records.clone()
     }
