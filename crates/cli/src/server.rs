@@ -102,7 +102,7 @@ impl Server {
         let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
         let store = Arc::new(SqliteStore::open(data)?);
         for warning in store.warnings() {
-            eprintln!("warning: {warning}");
+            output::say(format_args!("warning: {warning}"));
         }
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;

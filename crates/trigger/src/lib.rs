@@ -12,11 +12,13 @@ mod clock;
 mod ingress;
 pub mod listener;
 pub mod proxy;
+mod report;
 mod source;
 mod spec;
 
 pub use clock::Clock;
 pub use ingress::{Accepted, CallError, EmitError, EventSink, Ingress, PluginState, Reply, StateError, StateStore};
+pub use report::Reports;
 pub use source::{Announcement, Context, ObjectError, ObjectStore, Resource, Source, SourceError, TriggerPlugin};
 pub use spec::{BindingSpec, PathStep, SourceSpec, SpecError, SpecErrors, SpecPlace};
 

@@ -29,7 +29,6 @@ mod ledger;
 mod namespaces;
 mod objects;
 mod reader;
-mod report;
 mod scan;
 mod schema;
 mod session;
@@ -47,8 +46,8 @@ use std::sync::Arc;
 
 use hikigane_trigger::model::BindingId;
 use hikigane_trigger::{
-    Announcement, Clock, Context, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec, SpecErrors,
-    TriggerPlugin, async_trait,
+    Announcement, Clock, Context, ObjectStore, PluginState, Reports, Resource, Source, SourceError, SourceSpec,
+    SpecErrors, TriggerPlugin, async_trait,
 };
 use schemars::Schema;
 use tokio::task::JoinSet;
@@ -61,6 +60,9 @@ use crate::schema::OnStart;
 use crate::session::{Baseline, Limits, OpenBucket};
 use crate::tree::Tree;
 
+/// The key under `events:` and `sources:`.
+const KIND: &str = "s3";
+
 /// The plug-in `s3`.
 pub fn plugin() -> impl TriggerPlugin {
     S3Plugin
@@ -72,7 +74,7 @@ pub struct S3Plugin;
 
 impl TriggerPlugin for S3Plugin {
     fn kind(&self) -> &'static str {
-        "s3"
+        KIND
     }
 
     fn binding_schema(&self) -> Schema {
@@ -243,7 +245,7 @@ async fn take_baseline(bucket: &Arc<Bucket>, tree: &Tree) -> Result<Baseline, So
         bucket: bucket.name.clone(),
         ignore: bucket.ignore.clone(),
         watch: None,
-        reports: Arc::default(),
+        reports: Arc::new(Reports::of(KIND)),
     };
     let task = tokio::task::spawn_blocking(move || {
         let mut baseline = Vec::new();

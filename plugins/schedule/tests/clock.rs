@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Machine, binding};
+use support::{Machine, binding, run_unheard};
 
 #[tokio::test]
 async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
@@ -42,6 +42,11 @@ async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
         server.stop().await;
         assert_eq!(machine.records().len(), 6, "back to {back}");
     }
+}
+
+#[test]
+fn a_source_that_rests_unheard_goes_on() {
+    run_unheard("a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice");
 }
 
 #[tokio::test]

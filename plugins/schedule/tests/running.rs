@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use hikigane_trigger::model::limits;
 use hikigane_trigger::{Clock, EmitError, SourceSpec};
 use serde_json::{Value, json};
-use support::{Machine, Record, binding, utc};
+use support::{Machine, Record, binding, run_unheard, utc};
 
 #[tokio::test]
 async fn each_slot_fires_when_its_time_has_come_and_not_before() {
@@ -179,6 +179,12 @@ async fn a_slot_that_cannot_be_stored_stays_undecided_and_is_tried_again() {
     }
     machine.expect(&["f/x 2026-01-01T01:00:00Z run"]).await;
     server.stop().await;
+}
+
+#[test]
+fn a_source_whose_troubles_nobody_reads_goes_on() {
+    run_unheard("a_slot_that_cannot_be_stored_stays_undecided_and_is_tried_again");
+    run_unheard("a_store_that_is_not_ready_at_the_start_is_asked_again");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,20 @@ use tokio::task::JoinHandle;
 
 pub fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// Runs a test of this program by its name where nobody reads what is said on standard error.
+pub fn run_unheard(test: &str) {
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let run = Command::new(std::env::current_exe().unwrap())
+        // What is not captured is said.
+        .args([test, "--exact", "--nocapture"])
+        .stderr(unread)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
 }
 
 pub fn binding(id: &str, config: Value) -> BindingSpec {
