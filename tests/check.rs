@@ -14,7 +14,9 @@ fn check_accepts_a_good_manifest() {
     );
     let done = run_in(&project, &["check"]);
     assert_eq!((done.code, done.error.as_str()), (Some(0), ""));
-    assert_eq!(done.out, "hikigane.yaml: 1 functions, 2 events: valid\n");
+    assert_eq!(done.out, "hikigane.yaml: 1 function, 2 events: valid\n");
+    let done = run_in(&project, &["check", "."]);
+    assert_eq!(done.out, "./hikigane.yaml: 1 function, 2 events: valid\n");
     let done = run_in(&project, &["check", "--json"]);
     assert_eq!(
         (done.code, serde_json::from_str::<Value>(&done.out).unwrap()),
@@ -23,6 +25,15 @@ fn check_accepts_a_good_manifest() {
     let done = run_in(&project, &["check", "absent.yaml"]);
     assert_eq!(done.code, Some(2));
     assert!(done.error.contains("absent.yaml"), "{}", done.error);
+    project.mkdir("empty");
+    let done = run_in(&project, &["check", "empty"]);
+    assert_eq!(done.code, Some(2));
+    let said = "cannot read `empty/hikigane.yaml`: No such file";
+    assert!(
+        done.error.contains(said) && done.error.contains("name your manifest"),
+        "{}",
+        done.error
+    );
 }
 
 const BAD: &str = "functions:\n  good: { code: ./good.mjs }\n  bad:\n    code: ./good.mjs\n    handlr: good.handler\n    timeout: 20 parsecs\n    memory: 64MB\n    events:\n      - schedule: { rate: \"0 0 2 * * 1\" }\n      - htp: GET /x\n";

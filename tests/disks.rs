@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::durability::{accepted, noted, project, request_id, wait_for_empty_queue};
-use crate::support::{Project, command, get, invoke, invoke_event, wait_for};
+use crate::support::{Project, SmallDisk, command, get, invoke, invoke_event, wait_for};
+
+const SIZE: &str = "size=8m";
 
 /// What `up` says when it does not come up, with the data directory `data`.
 fn refusal(project: &Project, data: &Path) -> String {
@@ -46,12 +48,9 @@ fn a_data_directory_that_cannot_be_used_is_one_sentence_and_exit_code_1() {
 
 #[test]
 fn a_disk_that_can_only_be_read_is_one_sentence_and_exit_code_1() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(SIZE) else { return };
     let project = project();
-    let data = disk.directory.path().join("data");
+    let data = disk.path().join("data");
     assert!(
         project
             .up_with(&["--data", data.to_str().unwrap()])
@@ -59,8 +58,8 @@ fn a_disk_that_can_only_be_read_is_one_sentence_and_exit_code_1() {
             .0
             .success()
     );
-    disk.remount("ro");
-    for data in [data, disk.directory.path().join("new")] {
+    remount_read_only(&disk);
+    for data in [data, disk.path().join("new")] {
         let error = refusal(&project, &data);
         assert!(error.contains("cannot be written (Read-only file system"), "{error}");
     }
@@ -68,12 +67,9 @@ fn a_disk_that_can_only_be_read_is_one_sentence_and_exit_code_1() {
 
 #[test]
 fn a_full_disk_is_one_sentence_and_exit_code_1_at_the_start() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(SIZE) else { return };
     let project = project();
-    let data = disk.directory.path().join("data");
+    let data = disk.path().join("data");
     assert!(
         project
             .up_with(&["--data", data.to_str().unwrap()])
@@ -81,10 +77,10 @@ fn a_full_disk_is_one_sentence_and_exit_code_1_at_the_start() {
             .0
             .success()
     );
-    disk.fill();
+    fill(&disk);
     let error = refusal(&project, &data);
     assert!(error.contains("hikigane.db: the disk is full"), "{error}");
-    disk.free();
+    free(&disk);
     assert!(
         project
             .up_with(&["--data", data.to_str().unwrap()])
@@ -123,12 +119,9 @@ fn a_server_whose_data_directory_is_removed_accepts_nothing_more_and_ends_with_t
 
 #[test]
 fn a_disk_that_its_own_history_fills_goes_on_accepting_events() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(SIZE) else { return };
     let project = project();
-    let data = disk.directory.path().join("data");
+    let data = disk.path().join("data");
     let server = project.up_with(&["--data", data.to_str().unwrap()]);
     let large = json!({"text": "x".repeat(200_000)}).to_string();
     wait_for("runs that are not recorded", || {
@@ -144,12 +137,9 @@ fn a_disk_that_its_own_history_fills_goes_on_accepting_events() {
 
 #[test]
 fn a_disk_that_events_fill_lets_them_end_and_then_accepts_more() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(SIZE) else { return };
     let project = project();
-    let data = disk.directory.path().join("data");
+    let data = disk.path().join("data");
     let server = project.up_with(&["--data", data.to_str().unwrap()]);
     let large = json!({"until": "go", "text": "x".repeat(50_000)}).to_string();
     let mut ids = BTreeSet::new();
@@ -172,16 +162,13 @@ fn a_disk_that_events_fill_lets_them_end_and_then_accepts_more() {
 
 #[test]
 fn a_full_disk_refuses_events_with_503_and_runs_what_it_accepted_before_and_after() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: a small file system cannot be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(SIZE) else { return };
     let project = project();
-    let data = disk.directory.path().join("data");
+    let data = disk.path().join("data");
     let server = project.up_with(&["--data", data.to_str().unwrap()]);
     let mut ids = BTreeSet::from([accepted(&server, "two", &json!({}))]);
 
-    disk.fill();
+    fill(&disk);
     let event = |text: &str| invoke_event(server.endpoint(), "two", &json!({"text": text}).to_string());
     // The log of the database may have room left for a few; whatever it answers must be true.
     let large = "x".repeat(20_000);
@@ -206,7 +193,7 @@ fn a_full_disk_refuses_events_with_503_and_runs_what_it_accepted_before_and_afte
     );
     assert_eq!(event(&large).status, 503);
 
-    disk.free();
+    free(&disk);
     let answer = wait_for("a 202", || Some(event(&large)).filter(|answer| answer.status != 503));
     assert_eq!(answer.status, 202, "{answer:?}");
     ids.insert(request_id(&answer));
@@ -217,55 +204,23 @@ fn a_full_disk_refuses_events_with_503_and_runs_what_it_accepted_before_and_afte
     assert!(server.stop(15).0.success());
 }
 
-/// A file system of a few megabytes; unmounted when dropped.
-struct SmallDisk {
-    directory: tempfile::TempDir,
+/// Its mount, not the file system: in namespaces of its own, that is what may be changed.
+fn remount_read_only(disk: &SmallDisk) {
+    let mount = Command::new("mount")
+        .args(["-o", "remount,bind,ro"])
+        .arg(disk.path())
+        .status();
+    assert!(mount.unwrap().success());
 }
 
-impl SmallDisk {
-    /// Needs the right to mount.
-    fn mount() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-            .arg(directory.path())
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self { directory })
-    }
-
-    fn remount(&self, how: &str) {
-        let mount = Command::new("mount")
-            .args(["-o", &format!("remount,{how}")])
-            .arg(self.directory.path())
-            .status();
-        assert!(mount.unwrap().success());
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.directory.path().join("filler")
-    }
-
-    /// Writes until nothing more fits.
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.filler()).unwrap();
-        for size in [65_536, 4096, 1] {
-            while filler.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
+/// Writes until nothing more fits.
+fn fill(disk: &SmallDisk) {
+    let mut filler = std::fs::File::create(disk.path().join("filler")).unwrap();
+    for size in [65_536, 4096, 1] {
+        while filler.write_all(&vec![0; size]).is_ok() {}
     }
 }
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        unmount(self.directory.path());
-    }
-}
-
-fn unmount(directory: &Path) {
-    let _ = Command::new("umount").arg("-l").arg(directory).status();
+fn free(disk: &SmallDisk) {
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
 }

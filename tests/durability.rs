@@ -373,11 +373,15 @@ fn the_end_of_its_terminal_ends_the_server_as_ctrl_c_does_unless_it_was_to_outli
     };
     wait_for_sign(&project, "in");
     let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let hang_up = |pid: &str| assert!(Command::new("kill").args(["-1", pid]).status().unwrap().success());
+    let pid = server.pid().to_string();
     let (status, _) = std::thread::scope(|scope| {
         scope.spawn(|| {
             wait_for("a closed endpoint", || {
                 TcpStream::connect(&address).is_err().then_some(())
             });
+            // The shell's is followed by the kernel's.
+            hang_up(&pid);
             project.write("signs/go", "");
         });
         server.stop(1)
@@ -386,8 +390,7 @@ fn the_end_of_its_terminal_ends_the_server_as_ctrl_c_does_unless_it_was_to_outli
 
     let up = command(&["up", "hikigane.yaml", "--endpoint", "127.0.0.1:0", "--json"]);
     let server = project.up_as(Command::new("nohup").arg(up.get_program()).args(up.get_args()));
-    let pid = server.pid().to_string();
-    assert!(Command::new("kill").args(["-1", &pid]).status().unwrap().success());
+    hang_up(&server.pid().to_string());
     assert_eq!(invoke(server.endpoint(), "many", "{}").status, 200);
     assert_eq!(server.stop(15).0.code(), Some(0));
 }

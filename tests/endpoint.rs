@@ -84,16 +84,69 @@ fn what_does_not_exist_is_a_json_error() {
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert!(answer.json().is_object());
     }
-    for path in [
-        "/_hikigane/runs/notanumber",
-        "/_hikigane/runs?limit=x",
-        "/_hikigane/runs?wrong=1",
-        "/_hikigane/dlq/1e9",
-        "/2015-03-31/functions?MaxItems=x",
+}
+
+#[test]
+fn what_is_asked_in_the_wrong_form_is_a_json_error() {
+    let (_project, server) = echo();
+    let json = ("content-type", "application/json");
+    let large = format!(r#"{{"function": "{}"}}"#, "f".repeat(3 << 20));
+    for (method, path, header, body, status, code) in [
+        (
+            "GET",
+            "runs/notanumber",
+            json,
+            "",
+            400,
+            "InvalidParameterValueException",
+        ),
+        ("GET", "runs?limit=x", json, "", 400, "InvalidParameterValueException"),
+        ("GET", "runs?wrong=1", json, "", 400, "InvalidParameterValueException"),
+        ("GET", "logs?wrong=1", json, "", 400, "InvalidParameterValueException"),
+        ("GET", "dlq/1e9", json, "", 400, "InvalidParameterValueException"),
+        ("GET", "dlq?limit=-1", json, "", 400, "InvalidParameterValueException"),
+        ("POST", "debug/echo", json, "{}", 400, "InvalidParameterValueException"),
+        ("POST", "dlq/purge", json, "{", 400, "InvalidParameterValueException"),
+        (
+            "POST",
+            "dlq/purge",
+            json,
+            r#"{"every": true}"#,
+            400,
+            "InvalidParameterValueException",
+        ),
+        ("POST", "dlq/redrive", json, "", 400, "InvalidParameterValueException"),
+        ("POST", "dlq/redrive", json, &large, 413, "RequestTooLargeException"),
+        (
+            "POST",
+            "clock",
+            json,
+            r#"{"to": "noon"}"#,
+            400,
+            "InvalidParameterValueException",
+        ),
+        (
+            "POST",
+            "clock",
+            ("content-type", "text/plain"),
+            "{}",
+            415,
+            "UnsupportedMediaTypeException",
+        ),
     ] {
-        let answer = get(&format!("{}{path}", server.endpoint()));
-        assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
+        let url = format!("{}/_hikigane/{path}", server.endpoint());
+        let answer = request(method, &url, &[header], body.as_bytes());
+        assert_eq!(
+            (answer.status, answer.header("x-amzn-errortype")),
+            (status, Some(code)),
+            "{method} {path}: {}",
+            answer.text()
+        );
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+        assert!(answer.json()["message"].is_string(), "{path}: {}", answer.text());
     }
+    let answer = get(&format!("{}/2015-03-31/functions?MaxItems=x", server.endpoint()));
+    assert!((400..500).contains(&answer.status), "{}", answer.status);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What the commands print, and to whom: readers who leave, terminals, people who mistype, servers that are none.
 
 use std::fs::File;
-use std::io::{Read, Write, pipe};
+use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Project, Server, command, get, invoke, serve, wait_for};
+use crate::support::{Project, Server, command, get, invoke, invoke_event, serve, wait_for};
 
 const ECHO: &str =
     "export const handler = async (event) => { if (event?.log) { console.log(event.log); } return event; };";
@@ -105,11 +105,43 @@ fn a_server_that_nobody_listens_to_goes_on() {
         std::net::TcpStream::connect(free).ok()
     });
     assert_eq!(invoke(&endpoint, "a", "7").text(), "7");
-    let killed = Command::new("kill")
-        .args(["-2", &up.id().to_string()])
-        .status()
+    terminate(&mut up);
+}
+
+#[test]
+fn a_server_whose_damaged_log_nobody_hears_of_comes_up() {
+    let (project, server) = echo();
+    for _ in 0..20 {
+        assert_eq!(invoke_event(server.endpoint(), "echo", "{}").status, 202);
+    }
+    server.kill();
+    // Damage in the first frame of the database's log, and whole frames behind it.
+    let log = project.join(".hikigane/hikigane.db-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[32 + 24 + 100] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let mut up = command(&["up", "--endpoint", "127.0.0.1:0", "--json"])
+        .current_dir(project.path())
+        .stdout(Stdio::piped())
+        .stderr(unread())
+        .spawn()
         .unwrap();
-    assert!(killed.success());
+    let mut line = String::new();
+    let mut output = BufReader::new(up.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert!(
+        project.join(".hikigane/hikigane.db-wal.damaged").exists(),
+        "there is something to warn of"
+    );
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(invoke(ready["endpoint"].as_str().unwrap(), "echo", "7").text(), "7");
+    terminate(&mut up);
+}
+
+/// Ctrl-C, and the end that it should have.
+fn terminate(up: &mut Child) {
+    let killed = Command::new("kill").args(["-2", &up.id().to_string()]).status();
+    assert!(killed.unwrap().success());
     assert_eq!(up.wait().unwrap().code(), Some(0), "it ends as it should");
 }
 

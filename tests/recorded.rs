@@ -37,6 +37,7 @@ const OF_OTHER_SERVICES: [&str; 20] = [
 const OUT_OF_REACH: [&str; 1] = ["Error occurred while DescribeSecurityGroups."];
 
 #[test]
+#[allow(clippy::print_stdout, reason = "what is left to do, for who asks for it")]
 fn what_aws_refuses_is_refused_in_its_words() {
     let Some(errors) = recorded("aws_errors.json") else {
         return;

@@ -29,6 +29,21 @@ fn the_quickstart_is_up_within_a_second() {
 }
 
 #[test]
+fn a_server_is_up_however_much_it_says_first() {
+    // More than a pipe holds.
+    let says_much = "head -c 200000 /dev/zero | tr '\\0' '\\n' >&2; exec \"$0\" \"$@\"";
+    let up = command(&["up", "--endpoint", "127.0.0.1:0", "--json"]);
+    let project = quickstart();
+    let server = project.up_as(
+        Command::new("sh")
+            .args(["-c", says_much])
+            .arg(up.get_program())
+            .args(up.get_args()),
+    );
+    assert!(server.stop(15).0.success());
+}
+
+#[test]
 fn schedules_say_when_they_fire_next_as_the_clocks_here_show_it() {
     let project = Project::new(
         "functions:\n  f:\n    code: ./f.mjs\n    events:\n      - { name: nightly, schedule: { rate: cron(0 2 * * ? *), timezone: Europe/Paris } }\n      - { name: often, schedule: rate(1 minute) }\n",

@@ -379,6 +379,7 @@ fn versions(base: &str, function: &str) -> BTreeMap<u64, String> {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "for who runs it for hours")]
 fn a_storm_of_changes_and_calls_ends_well() {
     let seconds = std::env::var("HIKIGANE_STORM").ok().and_then(|text| text.parse().ok());
     let half = Duration::from_secs(seconds.unwrap_or(8)) / 2;

@@ -55,7 +55,6 @@ fn up_tells_a_person_what_runs_where_and_what_to_try() {
     assert_eq!(get(&curl).status, 200, "what is shown to try works: {curl}");
     assert!(get(&format!("{gateway}/hello/you")).text().contains("you"));
     assert_eq!(get(&format!("{endpoint}/2015-03-31/functions")).status, 200);
-    eprintln!("ready after {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(
         Command::new("kill")

@@ -4,7 +4,7 @@
 //! environment and the server cost in memory; by how much a function that loops overruns its timeout; and how an echo fares beside
 //! functions that keep the processors busy.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports)]

@@ -3,7 +3,7 @@
 //! Prints what it takes to create one, to start with all of them (until the first output, and until the endpoint answers), to list a page,
 //! and to call one for the first time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports)]

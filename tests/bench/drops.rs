@@ -3,7 +3,7 @@
 //! Prints what passes between a rename into the bucket and the first line of the handler, how fast a burst is told, what
 //! a start takes when files have been waiting, and what an idle watch costs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports)]

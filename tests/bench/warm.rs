@@ -4,7 +4,7 @@
 //! same run (the same bytes sent and answered by a thread that does nothing else), and the first calls of functions never called
 //! before. Figures depend on the machine and on what else it does: quote the ratios.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports)]

@@ -36,7 +36,6 @@ fn what_aws_answers_is_answered_member_by_member() {
             _ => {}
         }
     }
-    println!("{asked} recorded answers were asked for");
     assert!(
         wrong.is_empty(),
         "{} of {asked} differ:\n{}",

@@ -8,12 +8,12 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
-/// As [`skipped`], for want of a program that can be installed. Where `CI` is set, that is a failure: nothing is left out there.
+/// As [`skipped`], for want of a program that can be installed, or of a right that can be given. Where `CI` is set, that is a failure: nothing is left out there.
 #[track_caller]
-pub fn lacking(program: &str) {
+pub fn lacking(what: &str) {
     assert!(
         std::env::var_os("CI").is_none(),
-        "there is no {program}, and CI leaves nothing out"
+        "there is no {what}, and CI leaves nothing out"
     );
-    skipped(&format!("there is no {program} here"));
+    skipped(&format!("there is no {what} here"));
 }

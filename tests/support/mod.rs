@@ -7,10 +7,12 @@ mod debugger;
 mod functions;
 mod http;
 mod lambda;
+mod namespaces;
 mod neighbour;
 mod processes;
 mod recorded;
 mod server;
+mod small_disk;
 mod stream;
 mod terminal;
 
@@ -28,6 +30,7 @@ pub use neighbour::{NEIGHBOUR, PROBE, RUN, ask_neighbour, invoke_beside_neighbou
 pub use processes::{children, entries, in_session};
 pub use recorded::{assert_as_recorded, assert_recorded, differences, is_like, recorded};
 pub use server::{Project, Server, command};
+pub use small_disk::SmallDisk;
 pub use stream::{Stream, StreamEvent};
 pub use terminal::{ECHO, Kept, ask, echo, ended, free_port, run_in, up_for_a_person, up_for_a_person_by};
 

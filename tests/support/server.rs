@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -98,12 +99,17 @@ impl Project {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut errors = child.stderr.take().unwrap();
+        // Read all the time: a server whose warnings fill the pipe would stand still.
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
-            let mut error = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-            panic!("the server did not come up: {line}{error}");
+            panic!("the server did not come up: {line}{}", errors.join().unwrap());
         };
         Server { child, output, ready }
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::Endpoint;
 use crate::error::ApiError;
+use crate::input::Input;
 use crate::invoke;
 
 /// The paths, for both sides.
@@ -93,7 +94,10 @@ struct RunQuery {
     limit: Option<usize>,
 }
 
-async fn runs(State(endpoint): State<Endpoint>, Query(query): Query<RunQuery>) -> Result<Json<Value>, ApiError> {
+async fn runs(
+    State(endpoint): State<Endpoint>,
+    Input(Query(query)): Input<Query<RunQuery>>,
+) -> Result<Json<Value>, ApiError> {
     let status = query
         .status
         .map(|word| {
@@ -118,12 +122,12 @@ async fn runs(State(endpoint): State<Endpoint>, Query(query): Query<RunQuery>) -
     ))
 }
 
-async fn run(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result<Json<Value>, ApiError> {
+async fn run(State(endpoint): State<Endpoint>, Input(Path(id)): Input<Path<i64>>) -> Result<Json<Value>, ApiError> {
     Ok(Json(run_json(&find_run(&endpoint, id).await?, true)))
 }
 
 /// Sends a run's input to its function again, as a new event.
-async fn replay(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result<Json<Value>, ApiError> {
+async fn replay(State(endpoint): State<Endpoint>, Input(Path(id)): Input<Path<i64>>) -> Result<Json<Value>, ApiError> {
     let run = find_run(&endpoint, id).await?.run;
     if run.status == RunStatus::Skipped {
         return Err(bad(format!("run {id} was skipped: it has no event to replay")));
@@ -178,7 +182,10 @@ struct LogQuery {
 }
 
 /// Lines from now on, as plain text; a first empty line tells the client that it listens.
-async fn logs(State(endpoint): State<Endpoint>, Query(query): Query<LogQuery>) -> Result<Response, ApiError> {
+async fn logs(
+    State(endpoint): State<Endpoint>,
+    Input(Query(query)): Input<Query<LogQuery>>,
+) -> Result<Response, ApiError> {
     let wanted = function(query.function)?;
     let mut follow = endpoint.router.live_logs().follow();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(64);
@@ -231,7 +238,7 @@ struct DeadLetterQuery {
 
 async fn dead_letters(
     State(endpoint): State<Endpoint>,
-    Query(query): Query<DeadLetterQuery>,
+    Input(Query(query)): Input<Query<DeadLetterQuery>>,
 ) -> Result<Json<Value>, ApiError> {
     let function = function(query.function)?;
     let limit = query.limit.unwrap_or(20).min(PAGE);
@@ -246,7 +253,10 @@ async fn dead_letters(
     ))
 }
 
-async fn dead_letter(State(endpoint): State<Endpoint>, Path(id): Path<i64>) -> Result<Json<Value>, ApiError> {
+async fn dead_letter(
+    State(endpoint): State<Endpoint>,
+    Input(Path(id)): Input<Path<i64>>,
+) -> Result<Json<Value>, ApiError> {
     let letter = endpoint.router.queue().dead_letter(id).await.map_err(unavailable)?;
     let letter = letter.ok_or_else(|| {
         not_found(format!(
@@ -297,7 +307,10 @@ impl Which {
     }
 }
 
-async fn redrive(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Result<Json<Value>, ApiError> {
+async fn redrive(
+    State(endpoint): State<Endpoint>,
+    Input(Json(which)): Input<Json<Which>>,
+) -> Result<Json<Value>, ApiError> {
     let (id, function) = which.read()?;
     let router = &endpoint.router;
     let count = router
@@ -309,7 +322,10 @@ async fn redrive(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> 
     Ok(Json(json!({"redriven": count})))
 }
 
-async fn purge(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Result<Json<Value>, ApiError> {
+async fn purge(
+    State(endpoint): State<Endpoint>,
+    Input(Json(which)): Input<Json<Which>>,
+) -> Result<Json<Value>, ApiError> {
     let (id, function) = which.read()?;
     let count = endpoint
         .router
@@ -321,7 +337,10 @@ async fn purge(State(endpoint): State<Endpoint>, Json(which): Json<Which>) -> Re
 }
 
 /// A package's zip, in pieces: it may be large.
-async fn package(State(endpoint): State<Endpoint>, Path(name): Path<String>) -> Result<Response, ApiError> {
+async fn package(
+    State(endpoint): State<Endpoint>,
+    Input(Path(name)): Input<Path<String>>,
+) -> Result<Response, ApiError> {
     let missing = || not_found("there is no such package".into());
     let file = endpoint.lambda.zip(name).await.ok_or_else(missing)?;
     let body = Body::from_stream(tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file)));
@@ -334,7 +353,10 @@ struct ClockMove {
     to: DateTime<Utc>,
 }
 
-async fn clock(State(endpoint): State<Endpoint>, Json(wanted): Json<ClockMove>) -> Result<Json<Value>, ApiError> {
+async fn clock(
+    State(endpoint): State<Endpoint>,
+    Input(Json(wanted)): Input<Json<ClockMove>>,
+) -> Result<Json<Value>, ApiError> {
     let clock = endpoint.router.clock();
     if !endpoint.test_mode || !clock.advance_to(wanted.to) {
         return Err(bad(

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::Endpoint;
 use crate::error::{ApiError, REQUEST_ID};
+use crate::input::Input;
 use crate::name;
 
 /// What the path and the query of an invocation name. They are checked later, when the body was read.
@@ -85,7 +86,7 @@ pub struct Debugged {
 pub async fn debug(
     State(endpoint): State<Endpoint>,
     asked: Asked,
-    Query(query): Query<Debugged>,
+    Input(Query(query)): Input<Query<Debugged>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

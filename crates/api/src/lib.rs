@@ -7,6 +7,7 @@ mod error;
 mod event_stream;
 mod guard;
 mod identity;
+mod input;
 mod inspector;
 mod invoke;
 mod keys;

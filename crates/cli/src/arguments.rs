@@ -43,7 +43,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Up {
-    /// The manifest
+    /// The manifest, or a directory with a hikigane.yaml
     #[arg(default_value = "hikigane.yaml")]
     pub file: PathBuf,
     /// Where the Lambda API and the other commands find the server; port 0 picks a free one
@@ -77,7 +77,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The manifest
+    /// The manifest, or a directory with a hikigane.yaml
     #[arg(default_value = "hikigane.yaml")]
     pub file: PathBuf,
     /// Print the diagnostics as JSON

@@ -56,13 +56,18 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
     }
     if !arguments.json {
         let manifest = &loaded.manifest;
-        let (functions, bindings) = (manifest.functions.len(), manifest.bindings.len());
         output::line(format_args!(
-            "{}: {functions} functions, {bindings} events: valid",
-            arguments.file.display()
+            "{}: {}, {}: valid",
+            loaded.file,
+            counted(manifest.functions.len(), "function"),
+            counted(manifest.bindings.len(), "event")
         ))?;
     }
     Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Starts every function once, in its sandbox, without network and without the directories it may write.

@@ -66,13 +66,15 @@ pub fn run(plugins: Vec<Arc<dyn TriggerPlugin>>) -> ExitCode {
         let how = std::env::args_os().nth(2);
         let how = how.as_ref().and_then(|how| how.to_str());
         if how == Some(server::PROBE) {
-            println!("{}", serde_json::json!(hikigane_isolate::probe()));
-            return ExitCode::SUCCESS;
+            return match output::line(serde_json::json!(hikigane_isolate::probe())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
         }
         return match hikigane_isolate::zygote_main(how == Some(server::SANDBOX_REQUIRED)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(message) => {
-                eprintln!("hikigane zygote: {message}");
+                output::say(format_args!("hikigane zygote: {message}"));
                 ExitCode::FAILURE
             }
         };

@@ -16,7 +16,7 @@ use crate::arguments::Up;
 use crate::server::{Server, Settings};
 use crate::{Failure, check, output};
 
-/// Runs a manifest until Ctrl-C, SIGTERM or the end of its terminal; a second signal ends at once.
+/// Runs a manifest until Ctrl-C, SIGTERM or the end of its terminal; a second Ctrl-C or SIGTERM ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
     raise_descriptors();
     let loaded = check::load(&arguments.file, plugins)?;
@@ -48,13 +48,13 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         let _ = output::print(&announcement(&server, &summary, &data, arguments.json)?);
         let json = arguments.json;
         let stop = async move {
-            signals.next().await;
+            signals.first().await;
             if !json {
                 let _ =
                     output::line("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
             }
             tokio::spawn(async move {
-                signals.next().await;
+                signals.again().await;
                 std::process::exit(130);
             });
         };
@@ -97,7 +97,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// The first that comes.
+    async fn first(&mut self) {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -105,6 +106,12 @@ impl Signals {
             }
         };
         tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {}, _ = hangup => {} }
+    }
+
+    /// The next that somebody sent on purpose. A terminal that closes sends SIGHUP more than once: its shell to each job, and the kernel to the one in
+    /// the foreground.
+    async fn again(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
     }
 }
 

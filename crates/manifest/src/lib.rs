@@ -59,8 +59,9 @@ pub struct Loaded {
     pub warnings: Report,
     /// Directories that are not there, and that `up` does not start without.
     pub missing: Report,
-    /// The file as it was named, and where in it each function begins.
-    file: String,
+    /// The file as it was named.
+    pub file: String,
+    /// Where in it each function begins.
     places: HashMap<FunctionName, Location>,
 }
 
@@ -135,7 +136,7 @@ pub struct Binding {
     pub enabled: bool,
 }
 
-/// Reads the manifest at `path`, with the triggers that `plugins` provide; `env` answers `${env:NAME}`.
+/// Reads the manifest at `path`, or `hikigane.yaml` in the directory there, with the triggers that `plugins` provide; `env` answers `${env:NAME}`.
 ///
 /// # Errors
 ///
@@ -145,6 +146,13 @@ pub fn load(
     plugins: &[Arc<dyn TriggerPlugin>],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Report> {
+    let inside;
+    let path = if path.is_dir() {
+        inside = path.join("hikigane.yaml");
+        &inside
+    } else {
+        path
+    };
     let source = Arc::new(read(path)?);
     let absolute = std::path::absolute(path).map_err(|error| {
         unreadable(
@@ -219,15 +227,9 @@ fn read(path: &Path) -> Result<diagnostic::Source, Report> {
     let mut bytes = Vec::new();
     let limit = yaml::MAX_BYTES as u64 + 1;
     if let Err(error) = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
-        let beside = path.join("hikigane.yaml");
-        let help = if beside.is_file() {
-            Some(format!("name the file in it: {}", quote(&beside.display().to_string())))
-        } else {
-            (error.kind() == std::io::ErrorKind::NotFound).then(|| {
-                "name your manifest, or write one; the smallest is `functions: { hello: { code: ./hello.mjs } }`"
-                    .to_owned()
-            })
-        };
+        let help = (error.kind() == std::io::ErrorKind::NotFound).then(|| {
+            "name your manifest, or write one; the smallest is `functions: { hello: { code: ./hello.mjs } }`".to_owned()
+        });
         return Err(unreadable(
             name.clone(),
             format!("cannot read {}: {error}", quote(&name)),

@@ -4,11 +4,22 @@
 //! [`SqliteStore`] implements them over one SQLite file that people can open, back up and trust. [`Objects`] keeps packages of code, unpacked.
 
 #[cfg(test)]
+#[path = "../../../tests/support/absent.rs"]
+mod absent;
+#[cfg(test)]
 #[path = "../../../tests/support/archives.rs"]
 mod archives;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/namespaces.rs"]
+mod namespaces;
 mod objects;
 #[cfg(test)]
 mod objects_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/small_disk.rs"]
+mod small_disk;
 mod sqlite;
 #[cfg(test)]
 mod tests;

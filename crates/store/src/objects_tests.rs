@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hikigane_model::limits;
 
 use crate::archives::{file, zip};
+use crate::small_disk::SmallDisk;
 use crate::{Objects, Package, PackageError};
 
 fn package(text: &str) -> Vec<u8> {
@@ -172,24 +173,11 @@ fn nothing_is_collected_that_an_upload_is_about_to_name() {
 
 #[test]
 fn a_full_disk_is_the_machines_fault_and_leaves_nothing_half_kept() {
-    let place = tempfile::tempdir().unwrap();
-    let disk = place.path().join("disk");
-    std::fs::create_dir(&disk).unwrap();
-    let mount = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2m,nr_inodes=64", "tmpfs"])
-        .arg(&disk)
-        .output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: no file system can be mounted here");
-    }
-    struct Mounted<'a>(&'a Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").arg(self.0).output();
-        }
-    }
-    let _mounted = Mounted(&disk);
-    let objects = Objects::open(&disk).unwrap();
+    let Some(disk) = SmallDisk::mount("size=2m,nr_inodes=64") else {
+        return;
+    };
+    let disk = disk.path();
+    let objects = Objects::open(disk).unwrap();
     let random = |size: usize| {
         let mut state = 7_u32;
         let mut byte = || {
@@ -210,7 +198,7 @@ fn a_full_disk_is_the_machines_fault_and_leaves_nothing_half_kept() {
         let error = put(&objects, &archive).unwrap_err();
         assert!(matches!(error, PackageError::Io(_)), "{what}: {error:?}");
         objects.collect(Vec::new).unwrap();
-        assert_eq!(kept(&disk), BTreeSet::new(), "{what}");
+        assert_eq!(kept(disk), BTreeSet::new(), "{what}");
     }
     assert!(put(&objects, &package("small")).is_ok(), "and then there is room again");
 }

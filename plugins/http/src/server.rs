@@ -144,11 +144,13 @@ fn announce(target: &Target, address: SocketAddr) -> Announcement {
     }
 }
 
-/// A call of the route by curl, with each parameter's name in the place of a value; `None` for a path that a shell would not take as it is.
+/// A call of the route by curl, with each parameter's name in the place of a value; `None` for what nobody should delete just to try it, and for a path
+/// that a shell would not take as it is.
 fn example(key: &str, address: SocketAddr) -> Option<String> {
     let (method, path) = key.split_once(' ').unwrap_or(("ANY", "/"));
     let path = path.replace(['{', '}', '+'], "");
     let options = match method {
+        "DELETE" => return None,
         "GET" | "ANY" => "",
         "HEAD" => "-I ",
         "POST" | "PUT" | "PATCH" => &format!("-X {method} -d '{{}}' "),
@@ -177,4 +179,23 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> SourceError {
         _ => (error.to_string(), "choose another address in sources.http.listen"),
     };
     SourceError(format!("the gateway cannot listen on {address}: {reason}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proposed_to_try_deletes_nothing() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+        for (route, proposed) in [
+            ("GET /hello/{name}", Some("curl http://127.0.0.1:8080/hello/name")),
+            ("ANY /files/{proxy+}", Some("curl http://127.0.0.1:8080/files/proxy")),
+            ("PUT /x", Some("curl -X PUT -d '{}' http://127.0.0.1:8080/x")),
+            ("DELETE /x", None),
+            ("GET /a&b", None),
+        ] {
+            assert_eq!(example(route, address).as_deref(), proposed, "{route}");
+        }
+    }
 }

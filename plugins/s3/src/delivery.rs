@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hikigane_trigger::model::{Event, StateWrite};
-use hikigane_trigger::{CancellationToken, Clock, EmitError, EventSink, PluginState};
+use hikigane_trigger::{CancellationToken, Clock, EmitError, EventSink, PluginState, Reports};
 use tokio::sync::Semaphore;
 
 use crate::config::{Bucket, Listener};
 use crate::event::Notice;
 use crate::key::ObjectKey;
 use crate::ledger;
-use crate::report::Reports;
 use crate::tree::{Identity, Reading, Tree};
 
 /// Waits between attempts while events cannot be stored: the first, doubling to the last.
@@ -116,7 +115,7 @@ impl Delivery {
             clock: context.clock.clone(),
             shutdown: context.shutdown.clone(),
             sequencer,
-            reports: Arc::default(),
+            reports: Arc::new(Reports::of(crate::KIND)),
             readers: Arc::new(Semaphore::new(READERS)),
             retries: Arc::new(Semaphore::new(1)),
         }
@@ -219,7 +218,7 @@ impl Delivery {
                 Err(error) => {
                     if !self.shutdown.is_cancelled() {
                         self.reports
-                            .say(format!("object \"{key}\" of bucket \"{}\": {error}", self.bucket.name));
+                            .say(&format!("object \"{key}\" of bucket \"{}\": {error}", self.bucket.name));
                     }
                     Ok(Stored::Refused)
                 }
@@ -273,7 +272,7 @@ impl Delivery {
                 turn = self.retries.try_acquire().ok();
             }
             let name = &self.bucket.name;
-            self.reports.say(format!(
+            self.reports.say(&format!(
                 "events of bucket \"{name}\" wait until they can be stored: {reason}"
             ));
             if turn.is_some() {
@@ -286,7 +285,7 @@ impl Delivery {
     }
 
     pub(crate) fn cannot_read(&self, key: &ObjectKey, error: &io::Error) {
-        self.reports.say(format!(
+        self.reports.say(&format!(
             "cannot read object \"{key}\" of bucket \"{}\": {error}",
             self.bucket.name
         ));

@@ -14,15 +14,21 @@
 //! the event. A loss (a full queue, a missed directory, a crash) is always followed by a scan that compares the disk
 //! with the record: nothing depends on having been told. Nothing follows a symbolic link.
 
+#[cfg(test)]
+#[path = "../../../tests/support/absent.rs"]
+mod absent;
 mod config;
 mod delivery;
 mod event;
 mod glob;
 mod key;
 mod ledger;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "../../../tests/support/namespaces.rs"]
+mod namespaces;
 mod objects;
 mod reader;
-mod report;
 mod scan;
 mod schema;
 mod session;
@@ -39,7 +45,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hikigane_trigger::{
-    Announcement, Clock, Context, Feed, ObjectStore, PluginState, Resource, Source, SourceError, SourceSpec,
+    Announcement, Clock, Context, Feed, ObjectStore, PluginState, Reports, Resource, Source, SourceError, SourceSpec,
     SpecErrors, TriggerPlugin, async_trait,
 };
 use schemars::Schema;
@@ -53,6 +59,9 @@ use crate::schema::OnStart;
 use crate::session::{Baseline, Limits, OpenBucket};
 use crate::tree::Tree;
 
+/// The key under `events:` and `sources:`.
+const KIND: &str = "s3";
+
 /// The plug-in `s3`.
 pub fn plugin() -> impl TriggerPlugin {
     S3Plugin
@@ -64,7 +73,7 @@ pub struct S3Plugin;
 
 impl TriggerPlugin for S3Plugin {
     fn kind(&self) -> &'static str {
-        "s3"
+        KIND
     }
 
     fn binding_schema(&self) -> Schema {
@@ -239,7 +248,7 @@ async fn take_baseline(bucket: &Arc<Bucket>, tree: &Tree) -> Result<Baseline, So
         bucket: bucket.name.clone(),
         ignore: bucket.ignore.clone(),
         watch: None,
-        reports: Arc::default(),
+        reports: Arc::new(Reports::of(KIND)),
     };
     let task = tokio::task::spawn_blocking(move || {
         let mut baseline = Vec::new();

@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use hikigane_trigger::Reports;
 use tokio::sync::mpsc;
 
 use crate::glob::Ignore;
 use crate::key::ObjectKey;
-use crate::report::Reports;
 use crate::tree::{Identity, Look, Tree};
 use crate::watch::{Watch, WatchError};
 
@@ -116,7 +116,7 @@ impl Walk {
 
     fn report(&self, directory: Option<&ObjectKey>, error: &io::Error) {
         let directory = directory.map_or_else(|| "its directory".to_owned(), |key| format!("directory \"{key}\""));
-        self.reports.say(format!(
+        self.reports.say(&format!(
             "cannot read {directory} of bucket \"{}\": {error}",
             self.bucket
         ));

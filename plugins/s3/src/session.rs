@@ -218,7 +218,7 @@ impl Session {
                 self.open_watch();
                 self.directory = Some(directory);
             } else {
-                self.delivery.reports.say(format!(
+                self.delivery.reports.say(&format!(
                     "the directory of bucket \"{name}\" is gone: create \"{}\" again, nothing is lost until then",
                     self.tree.root().display()
                 ));
@@ -247,7 +247,7 @@ impl Session {
 
     fn poll(&mut self, reason: &str) {
         self.polling = true;
-        self.delivery.reports.say(format!(
+        self.delivery.reports.say(&format!(
             "bucket \"{}\" is looked through every {:?}, because not all of it can be watched: {reason}",
             self.bucket.name, self.limits.poll
         ));
@@ -332,7 +332,7 @@ impl Session {
     fn note_dropped(&mut self) {
         if self.tracker.take_dropped() {
             self.crowded = true;
-            self.delivery.reports.say(format!(
+            self.delivery.reports.say(&format!(
                 "bucket \"{}\" has more than {} objects that are being written or wait for their events: the others follow",
                 self.bucket.name, self.limits.objects
             ));

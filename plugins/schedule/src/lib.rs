@@ -43,6 +43,9 @@ use hikigane_trigger::{Source, SourceSpec, SpecErrors, TriggerPlugin};
 
 pub use schedule::MISSED_AFTER;
 
+/// The key under `events:` and `sources:`.
+const KIND: &str = "schedule";
+
 /// The plug-in for `events: - schedule:` and `sources: schedule:`.
 pub fn plugin() -> impl TriggerPlugin {
     Plugin
@@ -52,7 +55,7 @@ struct Plugin;
 
 impl TriggerPlugin for Plugin {
     fn kind(&self) -> &'static str {
-        "schedule"
+        KIND
     }
 
     fn binding_schema(&self) -> Schema {

@@ -28,7 +28,7 @@ const NO_CATCH_UP: &str = "catchUp is none";
 const ONLY_THE_LAST: &str = "catchUp runs only the last missed slot";
 const NOT_DONE: &str = "the previous run is still going, or waits for its next attempt";
 const FILTERED: &str = "the filter does not match the event";
-/// The wait after the first failed attempt to decide a slot; it doubles with each further one.
+/// The wait after the first failed attempt to store something; it doubles with each further one.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(1);
 /// The longest wait between two attempts.
 const LONGEST_RETRY: TimeDelta = TimeDelta::seconds(5);
@@ -182,8 +182,7 @@ impl Schedule {
     /// When [`Self::decide`] has something to do; `None`: never again.
     pub fn wake(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.failures > 0 {
-            let wait = FIRST_RETRY * 2_i32.saturating_pow(self.failures.min(10) - 1);
-            return Some(now + wait.min(LONGEST_RETRY));
+            return Some(now + retry_after(self.failures));
         }
         match self.plan.front() {
             Some(step) => Some(step.slot),
@@ -344,6 +343,12 @@ impl Schedule {
             value: Some(state.to_string().into_bytes()),
         }
     }
+}
+
+/// How long to wait after so many failed attempts, at least one, to store something.
+pub(crate) fn retry_after(failures: u32) -> TimeDelta {
+    let wait = FIRST_RETRY * 2_i32.saturating_pow(failures.clamp(1, 10) - 1);
+    wait.min(LONGEST_RETRY)
 }
 
 /// The beginning of a schedule that begins at `time`: what is durable knows no fractions.

@@ -1,17 +1,18 @@
 //! The source: one task that drives all schedules.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hikigane_trigger::model::StateWrite;
-use hikigane_trigger::{Announcement, Clock, Context, PluginState, Resource, Source, SourceError, async_trait};
+use hikigane_trigger::{
+    Announcement, Clock, Context, PluginState, Reports, Resource, Source, SourceError, async_trait,
+};
 
 use crate::announcement::announce;
 use crate::config::{Binding, Settings};
-use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, state_key};
+use crate::schedule::{Decided, KEY_PREFIX, Lateness, Schedule, retry_after, state_key};
 
 /// All schedules of a manifest.
 pub(crate) struct ScheduleSource {
@@ -100,13 +101,13 @@ impl Opened {
     async fn drive(self, context: &Context) {
         let clock = &context.clock;
         let lateness = Lateness::new(clock, self.at);
-        store(context, self.unwritten).await;
+        let reports = Reports::of(crate::KIND);
+        store(context, self.unwritten, &reports).await;
         let mut waiting = Waiting::default();
         for schedule in self.schedules {
             waiting.add(schedule, clock.now());
         }
         let mut deciding = FuturesUnordered::new();
-        let mut troubles = Troubles::default();
         let mut latest = clock.now();
         // Time when those in `deciding` were due.
         let mut moment = DateTime::<Utc>::MIN_UTC;
@@ -114,7 +115,7 @@ impl Opened {
             let now = clock.now();
             if now < latest {
                 waiting.look_at_clock(now);
-                waiting.say_who_rests(now);
+                waiting.say_who_rests(now, &reports);
             }
             latest = now;
             while let Some(due) = waiting.next().filter(|due| *due <= now) {
@@ -129,7 +130,7 @@ impl Opened {
             tokio::select! {
                 Some((schedule, trouble)) = deciding.next() => {
                     if let Some(trouble) = trouble {
-                        troubles.say(&trouble);
+                        say_trouble(&reports, &trouble);
                     }
                     waiting.add(schedule, clock.now());
                 }
@@ -140,16 +141,21 @@ impl Opened {
 }
 
 /// Repeats a write that the plug-in's state refuses until it succeeds.
-async fn store(context: &Context, writes: Vec<StateWrite>) {
-    let mut wait = TimeDelta::seconds(1);
-    let mut troubles = Troubles::default();
+async fn store(context: &Context, writes: Vec<StateWrite>, reports: &Reports) {
+    let mut failures = 0;
     while !writes.is_empty()
         && let Err(error) = context.state.write(writes.clone()).await
     {
-        troubles.say(&format!("all schedules have to wait: {error}"));
-        context.clock.sleep_until(context.clock.now() + wait).await;
-        wait = (wait * 2).min(TimeDelta::seconds(30));
+        say_trouble(reports, &format!("all schedules have to wait: {error}"));
+        failures = u32::saturating_add(failures, 1);
+        let again = context.clock.now() + retry_after(failures);
+        context.clock.sleep_until(again).await;
     }
+}
+
+/// Says that something cannot be stored: one subject, however many schedules it holds up.
+fn say_trouble(reports: &Reports, trouble: &str) {
+    reports.say_about("the store", &format!("{trouble}; it is tried again"));
 }
 
 async fn until(clock: &Clock, time: Option<DateTime<Utc>>) {
@@ -184,14 +190,14 @@ impl Waiting {
     }
 
     /// Says that schedules rest because the clock went back to `now`: silence would look like a fault.
-    fn say_who_rests(&self, now: DateTime<Utc>) {
+    fn say_who_rests(&self, now: DateTime<Utc>, reports: &Reports) {
         let decided = self.schedules.values().map(Schedule::decided);
         if let Some(until) = decided.max().filter(|decided| *decided - now > TimeDelta::minutes(1)) {
             let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
             let (now, until) = (text(now), text(until));
-            eprintln!(
-                "hikigane: schedule: the clock went back to {now}; slots until {until} were decided before, and none is run twice"
-            );
+            reports.say(&format!(
+                "the clock went back to {now}; slots until {until} were decided before, and none is run twice"
+            ));
         }
     }
 
@@ -201,19 +207,5 @@ impl Waiting {
 
     fn take(&mut self) -> Option<Schedule> {
         self.schedules.pop_first().map(|(_, schedule)| schedule)
-    }
-}
-
-/// Says on standard error that something cannot be stored; once a minute, however many schedules it holds up.
-#[derive(Default)]
-struct Troubles(Option<Instant>);
-
-impl Troubles {
-    fn say(&mut self, trouble: &str) {
-        const SILENCE: Duration = Duration::from_secs(60);
-        if self.0.is_none_or(|said| said.elapsed() >= SILENCE) {
-            eprintln!("hikigane: schedule: {trouble}; it is tried again");
-            self.0 = Some(Instant::now());
-        }
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Machine, binding};
+use support::{Machine, binding, run_unheard};
 
 #[tokio::test]
 async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
@@ -32,6 +32,8 @@ async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
             server = machine.start(bindings).await;
         } else {
             machine.set_clock(back);
+            // The source looks at the clock when it is woken, not when it is set.
+            tokio::task::yield_now().await;
         }
         machine.advance("2026-01-02T02:29:59Z");
         machine.advance("2026-01-02T03:00:00Z");
@@ -40,6 +42,11 @@ async fn a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice() {
         server.stop().await;
         assert_eq!(machine.records().len(), 6, "back to {back}");
     }
+}
+
+#[test]
+fn a_source_that_rests_unheard_goes_on() {
+    run_unheard("a_clock_that_goes_back_by_up_to_a_day_decides_no_slot_twice");
 }
 
 #[tokio::test]

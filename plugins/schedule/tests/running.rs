@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use hikigane_trigger::model::limits;
 use hikigane_trigger::{Clock, EmitError, SourceSpec};
 use serde_json::{Value, json};
-use support::{Machine, Record, binding, utc};
+use support::{Machine, Record, binding, run_unheard, utc};
 
 #[tokio::test]
 async fn each_slot_fires_when_its_time_has_come_and_not_before() {
@@ -181,6 +181,12 @@ async fn a_slot_that_cannot_be_stored_stays_undecided_and_is_tried_again() {
     server.stop().await;
 }
 
+#[test]
+fn a_source_whose_troubles_nobody_reads_goes_on() {
+    run_unheard("a_slot_that_cannot_be_stored_stays_undecided_and_is_tried_again");
+    run_unheard("a_store_that_is_not_ready_at_the_start_is_asked_again");
+}
+
 #[tokio::test]
 async fn slots_behind_one_that_cannot_be_stored_wait_and_come_in_order() {
     let machine = Machine::at("2026-01-01T00:00:00Z");
@@ -202,12 +208,20 @@ async fn slots_behind_one_that_cannot_be_stored_wait_and_come_in_order() {
 #[tokio::test]
 async fn a_store_that_is_not_ready_at_the_start_is_asked_again() {
     let machine = Machine::at("2026-01-01T00:00:00Z");
-    machine.change(|world| world.failures = (3, Some(EmitError::Unavailable("locked".into()))));
+    machine.change(|world| world.failures = (6, Some(EmitError::Unavailable("locked".into()))));
     let server = machine.start(vec![binding("f/x", json!("0 * * * *"))]).await;
-    machine.until(|world| world.failed == 2).await;
-    machine.advance("2026-01-01T00:00:01Z");
-    machine.until(|world| world.failed == 3).await;
-    machine.advance("2026-01-01T00:00:03Z");
+    // As for a slot: 1, 2, 4, 5, 5 seconds.
+    for (failed, next) in [
+        (2, "2026-01-01T00:00:01Z"),
+        (3, "2026-01-01T00:00:03Z"),
+        (4, "2026-01-01T00:00:07Z"),
+        (5, "2026-01-01T00:00:12Z"),
+        (6, "2026-01-01T00:00:17Z"),
+    ] {
+        machine.until(|world| world.failed == failed).await;
+        assert!(machine.state().is_empty());
+        machine.advance(next);
+    }
     machine.until(|world| !world.state.is_empty()).await;
     machine.advance("2026-01-01T01:00:00Z");
     machine.expect(&["f/x 2026-01-01T01:00:00Z run"]).await;

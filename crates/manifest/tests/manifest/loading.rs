@@ -396,18 +396,22 @@ fn a_path_names_the_keys_above_a_mistake() {
 #[test]
 fn a_manifest_that_is_not_there_says_what_to_do() {
     let project = Project::new();
-    let help = |path: &Path| {
-        load(path, &plugins(), &env)
-            .unwrap_err()
-            .0
-            .remove(0)
-            .help
-            .unwrap_or_default()
-    };
     let directory = project.file().parent().unwrap().to_owned();
-    let missing = help(&directory.join("none.yml"));
-    assert!(missing.contains("functions: {"), "{missing}");
-    assert_eq!(help(&directory), "");
-    std::fs::write(directory.join("hikigane.yaml"), "functions: {}\n").unwrap();
-    assert!(help(&directory).contains("hikigane.yaml`"), "{}", help(&directory));
+    for (path, wanted) in [
+        (directory.join("none.yml"), "none.yml"),
+        (directory.clone(), "hikigane.yaml"),
+    ] {
+        let report = load(&path, &plugins(), &env).unwrap_err();
+        let [missing] = &report.0[..] else { panic!("{report}") };
+        assert!(missing.message.contains(wanted), "{report}");
+        let help = missing.help.as_deref().unwrap_or_default();
+        assert!(help.contains("functions: {"), "{report}");
+    }
+    let inside = directory.join("hikigane.yaml");
+    std::fs::write(&inside, "functions: {}\n").unwrap();
+    let loaded = load(&directory, &plugins(), &env).unwrap();
+    assert_eq!(
+        (loaded.file, loaded.manifest.base),
+        (inside.display().to_string(), directory)
+    );
 }

@@ -3,11 +3,11 @@
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use super::*;
+use crate::namespaces::run_in_namespaces;
 
 #[tokio::test]
 async fn an_event_that_cannot_be_stored_is_tried_again() {
@@ -196,25 +196,9 @@ async fn what_lies_too_deep_to_be_watched_is_polled() {
 #[test]
 fn a_directory_that_may_be_read_at_last_is_looked_at() {
     let name = "tests::trouble::a_directory_that_may_not_be_read";
-    let run = Command::new("unshare")
-        .arg("--user")
-        .arg(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--ignored", "--nocapture"])
-        .output();
-    match run {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-            if text.contains("unshare failed") {
-                println!("skipped: no user namespace here: {text}");
-                return;
-            }
-            assert!(output.status.success() && text.contains("1 passed"), "{text}");
-            assert!(
-                text.contains("cannot read directory \"locked\" of bucket \"inbox\""),
-                "{text}"
-            );
-        }
-        Err(error) => println!("skipped: cannot run unshare: {error}"),
+    if let Some(text) = run_in_namespaces(&["--user"], name) {
+        let said = "cannot read directory \"locked\" of bucket \"inbox\"";
+        assert!(text.contains(said), "{text}");
     }
 }
 
@@ -240,26 +224,10 @@ async fn a_directory_that_may_not_be_read() {
 /// Runs `a_bucket_without_watches` in a user namespace of its own, where the kernel allows two watches.
 #[test]
 fn at_the_limit_of_watches_the_bucket_is_polled() {
-    let test = std::env::current_exe().unwrap();
     let script = "echo 2 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
     let name = "tests::trouble::a_bucket_without_watches";
-    let run = Command::new("unshare")
-        .args(["--user", "--map-root-user", "sh", "-c", script])
-        .arg(test)
-        .args([name, "--exact", "--ignored", "--nocapture"])
-        .output();
-    match run {
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-            if text.contains("unshare failed") || text.contains("max_inotify_watches:") {
-                println!("skipped: no user namespace here: {text}");
-                return;
-            }
-            assert!(output.status.success(), "{text}");
-            assert!(text.contains("1 passed"), "{text}");
-            assert!(text.contains("raise the sysctl fs.inotify.max_user_watches"), "{text}");
-        }
-        Err(error) => println!("skipped: cannot run unshare: {error}"),
+    if let Some(text) = run_in_namespaces(&["--user", "--map-root-user", "sh", "-c", script], name) {
+        assert!(text.contains("raise the sysctl fs.inotify.max_user_watches"), "{text}");
     }
 }
 

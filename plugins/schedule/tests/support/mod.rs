@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,20 @@ use tokio::task::JoinHandle;
 
 pub fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// Runs a test of this program by its name where nobody reads what is said on standard error.
+pub fn run_unheard(test: &str) {
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let run = Command::new(std::env::current_exe().unwrap())
+        // What is not captured is said.
+        .args([test, "--exact", "--nocapture"])
+        .stderr(unread)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
 }
 
 pub fn binding(id: &str, config: Value) -> BindingSpec {
@@ -266,6 +281,10 @@ impl Machine {
     pub async fn expect(&self, lines: &[&str]) {
         self.until(|world| world.records.len() >= lines.len()).await;
         assert_eq!(self.router.0.borrow().lines(), lines);
+    }
+
+    pub fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        self.router.0.borrow().state.clone()
     }
 
     pub fn records(&self) -> Vec<Record> {
