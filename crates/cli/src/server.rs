@@ -100,7 +100,9 @@ impl Server {
             None => None,
         };
         let inspector = door.as_ref().map(|(inspector, _)| inspector.clone());
-        let store = Arc::new(SqliteStore::open(data, |warning| eprintln!("warning: {warning}"))?);
+        let store = Arc::new(SqliteStore::open(data, |warning| {
+            output::say(format_args!("warning: {warning}"))
+        })?);
         let tmp = data.join("tmp");
         let mode = loaded.manifest.sandbox;
         look_at_sandbox(mode)?;
