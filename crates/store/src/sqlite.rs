@@ -69,10 +69,10 @@ impl SqliteStore {
         let directory = DataDir::claim(data_dir)?;
         let failed = |error| schema::failed(&directory.database, &error);
         let connection = schema::open_writer(&directory.database, &warn)?;
+        // In two statements: whether a statement that returns rows was committed, `query_row` does not say.
         let start = connection
-            .query_row("UPDATE process SET starts = starts + 1 RETURNING starts", [], |row| {
-                row.get(0)
-            })
+            .execute("UPDATE process SET starts = starts + 1", [])
+            .and_then(|_| connection.query_row("SELECT starts FROM process", [], |row| row.get(0)))
             .map_err(failed)?;
         let (inbox, status) = (Arc::new(Inbox::new()), Arc::new(Status::new(warn)));
         let no_thread = |error| StoreError::Failed(format!("the store's threads do not start: {error}"));
