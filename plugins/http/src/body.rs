@@ -1,17 +1,19 @@
-//! Reads a request's body within bounds of size and time.
+//! Reads the bodies of requests within bounds of size, time and memory, and holds those of answers within bounds of memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// How far a body over its limit is still read. A client that is sending reads no answer, and closing on unread bytes
 /// would reset the connection and destroy the answer; so a body that is not much too large is read to its end.
 const OVERRUN: usize = 10 * 1024 * 1024;
 
-/// The memory for bodies that are arriving, of all connections together: clients who begin many large ones and stop must not fill the machine's.
+/// The memory for bodies that are arriving, of all connections together, and as much for answers that wait to be taken: clients who begin many large
+/// ones and stop must not fill the machine's.
 pub(crate) const BUDGET: usize = 256 * 1024 * 1024;
 /// Bodies up to this size need no part of it, so that small requests get through whatever large ones do.
 const SMALL: usize = 64 * 1024;
@@ -83,6 +85,25 @@ async fn collect(mut body: Incoming, expected: usize, limit: usize, budget: &Sem
         return Err(BodyError::TooLarge);
     }
     Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+/// The body of an answer, with its share of a budget until all of it has been sent. `None`: others that nobody takes have used it up.
+pub(crate) fn hold(answer: Bytes, budget: &Arc<Semaphore>) -> Option<Bytes> {
+    struct Held {
+        answer: Bytes,
+        _share: OwnedSemaphorePermit,
+    }
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.answer
+        }
+    }
+    if answer.len() <= SMALL {
+        return Some(answer);
+    }
+    let share = u32::try_from(answer.len()).ok()?;
+    let _share = Arc::clone(budget).try_acquire_many_owned(share).ok()?;
+    Some(Bytes::from_owner(Held { answer, _share }))
 }
 
 /// What one body has of the budget; given back when it is read, or not.

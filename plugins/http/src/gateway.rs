@@ -1,6 +1,7 @@
 //! What happens to one request: checks, route, body, event, the function, response.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -61,6 +62,8 @@ pub(crate) struct Gateway {
     pub(crate) body_time: Duration,
     /// Bytes that bodies which are arriving may have together.
     pub(crate) bodies: Semaphore,
+    /// Bytes that answers which wait for their clients may have together.
+    pub(crate) answers: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -144,9 +147,15 @@ impl Gateway {
             CallError::Refused(reason) => unavailable_because(&reason),
         })?;
         match reply.outcome {
-            Outcome::Returned(result) => proxy::of_result(&result, TEXT)
-                .map(|response| response.map(Full::new))
-                .map_err(|malformed| because(malformed.0, json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))),
+            Outcome::Returned(result) => {
+                let response = proxy::of_result(&result, TEXT)
+                    .map_err(|malformed| because(malformed.0, json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)))?;
+                let (head, body) = response.into_parts();
+                let body = body::hold(body, &self.answers).ok_or_else(|| {
+                    unavailable_because("too many large answers wait for clients that do not take them")
+                })?;
+                Ok(Response::from_parts(head, Full::new(body)))
+            }
             Outcome::Failed(_) | Outcome::TimedOut(_) | Outcome::Crashed(_) => {
                 Err(json(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL))
             }

@@ -28,6 +28,8 @@ pub(crate) struct Bounds {
     pub(crate) body_time: Duration,
     /// Bytes that bodies which are arriving may have together.
     pub(crate) bodies: usize,
+    /// Bytes that answers which wait for their clients may have together.
+    pub(crate) answers: usize,
 }
 
 impl Default for Bounds {
@@ -44,6 +46,7 @@ impl Default for Bounds {
             },
             body_time: Duration::from_secs(30),
             bodies: body::BUDGET,
+            answers: body::BUDGET,
         }
     }
 }
@@ -118,6 +121,7 @@ impl Source for HttpSource {
             cors: self.cors,
             body_time: self.bounds.body_time,
             bodies: Semaphore::new(self.bounds.bodies),
+            answers: Arc::new(Semaphore::new(self.bounds.answers)),
         };
         let gateway = Arc::new(gateway);
         let service = |ends: Ends| {

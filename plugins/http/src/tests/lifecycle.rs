@@ -247,3 +247,25 @@ async fn bodies_that_are_arriving_have_a_bounded_memory_together() {
         );
     }
 }
+
+#[tokio::test]
+async fn answers_that_nobody_takes_have_a_bounded_memory_together() {
+    // More than sockets hold, so that the rest waits in the gateway.
+    const ANSWER: usize = 32 * 1024 * 1024;
+    let bounds = Bounds {
+        answers: ANSWER * 3 / 2,
+        ..Bounds::default()
+    };
+    let result = serde_json::Value::from("x".repeat(ANSWER)).to_string();
+    let script = Script::Outcome(hikigane_model::Outcome::Returned(result.into()));
+    let gateway = Gateway::start(vec![binding("f/b", json!("$default"), None)], script, bounds).await;
+    let mut sleeper = gateway.client().await;
+    sleeper.send(get("/")).await;
+    assert_eq!(sleeper.head().await.unwrap().status, 200);
+    let refused = gateway.ask(get("/")).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.json()["reason"].as_str().unwrap().contains("wait for clients"));
+    // Who takes the answer, or goes, makes room for others.
+    drop(sleeper);
+    soon(async { while gateway.ask(get("/")).await.status != 200 {} }).await;
+}
