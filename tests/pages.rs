@@ -4,7 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::house::root;
-use crate::support::{Project, command, zip_of};
+use crate::support::{Project, command, wait_for, zip_of};
+
+/// The first block of code in this language.
+fn block<'a>(page: &'a str, language: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+    rest.split("```").next().unwrap()
+}
 
 fn page(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
@@ -103,4 +109,23 @@ fn every_manifest_that_the_pages_show_is_valid() {
             );
         }
     }
+}
+
+#[test]
+fn the_readmes_first_function_does_what_it_shows() {
+    let readme = page("README.md");
+    let project = Project::new(
+        block(&readme, "yaml"),
+        &[("functions/summarize.mjs", block(&readme, "js"))],
+    );
+    project.mkdir("inbox");
+    project.mkdir("outbox");
+    let _server = project.up();
+    project.write("inbox/tea & cups.csv", "item,amount\ntea,4.5\ncup,9.9\n");
+    let summary = wait_for("the summary", || {
+        std::fs::read_to_string(project.join("outbox/tea & cups.csv.txt"))
+            .ok()
+            .filter(|text| text.ends_with('\n'))
+    });
+    assert_eq!(summary, "2 rows\n");
 }

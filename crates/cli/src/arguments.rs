@@ -116,6 +116,12 @@ pub struct Sign {
     pub json: bool,
 }
 
+/// Events are known by their request ids, too, and one event may have several runs.
+fn run(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|_| "a run is meant by its number: \"hikigane runs\" lists them".into())
+}
+
 fn days(text: &str) -> Result<Days, String> {
     let number = text.strip_suffix('d').and_then(|number| number.parse::<u32>().ok());
     number
@@ -190,11 +196,13 @@ pub enum RunsCommand {
     /// Show one run with its event, result and log
     Show {
         /// The run's number
+        #[arg(value_parser = run)]
         id: i64,
     },
     /// Send a run's event to its function again
     Replay {
         /// The run's number
+        #[arg(value_parser = run)]
         id: i64,
     },
 }

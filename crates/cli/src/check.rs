@@ -45,22 +45,26 @@ pub fn check(arguments: &Check, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<()
     };
     loaded.warnings.0.append(&mut loaded.missing.0);
     loaded.warnings.0.extend(functions(&loaded)?);
-    let refused = loaded.warnings.counts().0 > 0;
+    let (errors, warnings) = loaded.warnings.counts();
     if arguments.json {
         output::line(serde_json::to_string_pretty(&loaded.warnings)?)?;
     } else {
         print(&loaded.warnings);
     }
-    if refused {
+    if errors > 0 {
         return Err(Failure::Manifest);
     }
     if !arguments.json {
         let manifest = &loaded.manifest;
         output::line(format_args!(
-            "{}: {}, {}: valid",
+            "{}: {}, {}: valid{}",
             loaded.file,
             counted(manifest.functions.len(), "function"),
-            counted(manifest.bindings.len(), "event")
+            counted(manifest.bindings.len(), "event"),
+            match warnings {
+                0 => String::new(),
+                some => format!(", with {}", counted(some, "warning")),
+            }
         ))?;
     }
     Ok(())

@@ -127,7 +127,7 @@ fn ignores_hangup() -> bool {
 struct Summary {
     path: PathBuf,
     functions: Vec<String>,
-    /// A function that most likely runs with an empty event: one that no trigger runs, or none whose events matter; else the first.
+    /// A function that most likely runs with an empty event: one that no trigger runs, or none whose events matter.
     example: Option<String>,
 }
 
@@ -148,11 +148,7 @@ impl Summary {
                 plugins.any(|plugin| plugin.kind() == binding.kind && !plugin.events_matter())
             })
         };
-        let example = manifest
-            .functions
-            .iter()
-            .find(needs_no_event)
-            .or(manifest.functions.first());
+        let example = manifest.functions.iter().find(needs_no_event);
         Self {
             path: manifest.path.clone(),
             example: example.map(|function| function.name.to_string()),
@@ -226,7 +222,10 @@ fn announcement(server: &Server, summary: &Summary, data: &Path, json: bool) -> 
     }
     writeln!(out, "  {program} runs{here}")?;
     writeln!(out, "  {program} logs --follow{here}")?;
-    writeln!(out, "\nCtrl-C stops.")?;
+    writeln!(
+        out,
+        "\nCtrl-C stops. Changes of the manifest and of code are taken at the next start."
+    )?;
     Ok(out)
 }
 

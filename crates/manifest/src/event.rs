@@ -273,9 +273,7 @@ fn claim(
                 name.span,
                 format!("another event of function {function} is {value}, too"),
             )
-            .help(format!(
-                "it is on line {line}: delete one of them, or give one a `name`"
-            ));
+            .help(format!("it is on line {line}: delete one of them"));
     } else {
         problems
             .error(

@@ -31,7 +31,7 @@ pub enum SignError {
     NoCertificate,
     /// The certificate cannot be used.
     #[error("the certificate cannot sign code: {0}")]
-    Certificate(#[from] CertificateError),
+    Certificate(CertificateError),
     /// Key and certificate belong to others.
     #[error(
         "the key does not belong to the certificate: `openssl pkey -in KEY -pubout` and `openssl x509 -in CERT -pubkey -noout` differ"
@@ -50,10 +50,23 @@ pub enum SignError {
     Expiry(DateTime<Utc>),
     /// The archive cannot be signed.
     #[error("the archive cannot be signed: {0}")]
-    Archive(#[from] ArchiveError),
+    Archive(ArchiveError),
     /// The machine did not do its part.
     #[error("no key or signature could be made: {0}")]
     Machine(String),
+}
+
+// Not as sources: the messages have them whole.
+impl From<CertificateError> for SignError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl From<ArchiveError> for SignError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
 }
 
 /// A key and its certificate.

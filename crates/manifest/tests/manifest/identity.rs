@@ -79,7 +79,7 @@ fn events_that_are_known_by_themselves_need_no_names() {
 fn two_events_that_are_the_same_are_one_too_many() {
     check(
         "      - known: a\n      - known: {slot: a, tags: 5}\n",
-        "6:9 error [known] another event of function `f` is `slot a`, too -> it is on line 5: delete one of them, or give one a `name`",
+        "6:9 error [known] another event of function `f` is `slot a`, too -> it is on line 5: delete one of them",
     );
     // Given one, it is the plug-in that tells whether both can be.
     check(
