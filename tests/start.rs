@@ -133,3 +133,15 @@ fn an_example_that_was_run_is_copied_as_it_was_cloned() {
         assert_eq!(copy.join(path).exists(), is_there, "{path}");
     }
 }
+
+#[test]
+fn an_address_that_wants_a_signature_is_not_proposed() {
+    let start = |auth: &str| {
+        let manifest = format!("functions:\n  f: {{ code: ./f.mjs, url: {{ auth: {auth} }} }}\n");
+        let project = Project::new(&manifest, &[("f.mjs", "export const handler = async () => 1;")]);
+        up_for_a_person(&project).2
+    };
+    assert!(start("none").contains("\n  curl http://"));
+    let signed = start("iam");
+    assert!(signed.contains("-> function f") && !signed.contains("curl"), "{signed}");
+}

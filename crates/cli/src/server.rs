@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use hikigane_api::{DebuggerDoor, Declared, Endpoint, Keys, Lambda, LambdaParts};
 use hikigane_executor::{EnvironmentSpec, Inspector, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
-use hikigane_model::{FunctionConfig, Qualifier, SandboxMode};
+use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, UrlAuth};
 use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
 use hikigane_store::{Objects, Pin, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
@@ -84,7 +84,7 @@ impl Server {
                 endpoint.port()
             );
         }
-        let listener = listen("endpoint", endpoint, "--endpoint").await?;
+        let listener = listen("endpoint", endpoint, "--endpoint")?;
         let address = listener.local_addr()?;
         let door = match inspect {
             Some(wanted) => {
@@ -94,7 +94,7 @@ impl Server {
                         wanted.port()
                     );
                 }
-                let listener = listen("inspector", wanted, "--inspect").await?;
+                let listener = listen("inspector", wanted, "--inspect")?;
                 Some((Inspector::new(listener.local_addr()?), listener))
             }
             None => None,
@@ -168,12 +168,13 @@ impl Server {
                 "warning: the function {name} of the manifest hides one of the same name that was created through the API"
             ));
         }
-        let urls = lambda.declared_urls().into_iter().map(|(function, url)| Announcement {
+        let urls = lambda.declared_urls().into_iter();
+        announcements.extend(urls.map(|(function, url, auth)| Announcement {
             label: "url",
-            example: Some(format!("curl {url}")),
+            // Nobody signs by hand.
+            example: (auth == UrlAuth::None).then(|| format!("curl {url}")),
             text: format!("{url} -> function {function}"),
-        });
-        announcements.extend(urls);
+        }));
         lambda.collect()?;
         executor.keep_code_of(lambda.versions().into_iter());
         Ok(Self {
@@ -263,8 +264,8 @@ impl Server {
 }
 
 /// Listens, or says what to do. `option`: what chooses the address.
-async fn listen(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn listen(what: &str, address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    hikigane_listener::bind(address).with_context(|| {
         format!("the {what} cannot listen on {address} (is another hikigane running? choose another with {option})")
     })
 }

@@ -60,13 +60,14 @@ impl Lambda {
         })
     }
 
-    /// The URLs that the manifest declares, with their functions.
-    pub fn declared_urls(&self) -> Vec<(FunctionName, String)> {
+    /// The URLs that the manifest declares: each function, its address, and who may call it.
+    pub fn declared_urls(&self) -> Vec<(FunctionName, String, UrlAuth)> {
         let state = self.catalog.state();
         let declared = state.urls.iter().filter(|(_, url)| url.from_manifest);
         let named = declared.filter_map(|(key, url)| {
             let name = FunctionName::new(key.split('/').next()?).ok()?;
-            Some((name, url::address(&url.id, self.address.port())))
+            let address = url::address(&url.id, self.address.port());
+            Some((name, address, url.config.auth_type))
         });
         named.collect()
     }
