@@ -354,3 +354,41 @@ fn files_may_be_written_where_allowed_and_in_a_tmp_of_the_environments_own() {
         "two functions share no /tmp"
     );
 }
+
+/// A timer that is due before the handler first waits is the case that is easily wrong: a busy machine makes it of any timer.
+#[test]
+fn ticks_come_before_timers_however_late_it_is() {
+    let code = r"
+        exports.handler = async () => {
+            const order = [];
+            setTimeout(() => order.push('timer'), 0);
+            setImmediate(() => order.push('immediate'));
+            process.nextTick(() => {
+                order.push('tick');
+                Promise.resolve().then(() => order.push('microtask of a tick'));
+            });
+            Promise.resolve().then(() => {
+                order.push('microtask');
+                process.nextTick(() => order.push('tick of a microtask'));
+            });
+            for (const end = performance.now() + 5; performance.now() < end;);
+            order.push('handler');
+            await new Promise((done) => setTimeout(done, 20));
+            return order;
+        };
+    ";
+    let (_project, server) = serve(&[("f", "handler: index.handler", &[("index.js", code)])]);
+    let order = call(&server, "f", "{}");
+    assert_eq!(
+        order,
+        json!([
+            "handler",
+            "microtask",
+            "tick",
+            "tick of a microtask",
+            "microtask of a tick",
+            "timer",
+            "immediate"
+        ])
+    );
+}

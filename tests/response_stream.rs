@@ -51,6 +51,7 @@ exports.http = stream(async (event, out) => {
   out = awslambda.HttpResponseStream.from(out, { statusCode: 201, headers: { 'content-type': 'text/plain' }, cookies: ['a=b'] });
   out.write('body'); out.end();
 });
+const busy = (ms) => { for (const end = performance.now() + ms; performance.now() < end;); };
 exports.fails = stream(async (event, out) => {
   out.write('a'); out.write('b'); out.write('c');
   switch (event.how) {
@@ -58,7 +59,7 @@ exports.fails = stream(async (event, out) => {
     case 'destroys': await sleep(5); return void out.destroy(new SyntaxError('destroyed'));
     case 'forgets': return;
     case 'exits': await sleep(5); return process.exit(7);
-    case 'uncaught': setTimeout(() => { throw new TypeError('of nobody'); }); return sleep(60000);
+    case 'uncaught': setTimeout(() => { throw new TypeError('of nobody'); }); busy(5); return sleep(60000);
     case 'sleeps': return sleep(60000);
     case 'before': throw 1;
     case 'type': out.setContentType('text/plain');

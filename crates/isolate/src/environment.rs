@@ -301,6 +301,8 @@ impl JsEnvironment {
         let Step::Pending(promise) = step else {
             return self.end(step);
         };
+        // Before it waits, Node.js runs ticks, and so before any timer: the first may be due by now.
+        self.call(&self.entry.rest.clone(), |_, _| ());
         loop {
             let turn = std::future::poll_fn(|cx| {
                 self.run_tasks();
