@@ -47,11 +47,6 @@ fn each_way_to_die_has_its_own_error() {
             "Error: Runtime exited with error: signal: aborted",
         ),
         ("throw new Error('just that')", "Error", "just that"),
-        (
-            "await new Promise(() => {})",
-            "Runtime.NodeJsExit",
-            "Runtime exited without providing a reason",
-        ),
     ] {
         let answer = invoke_beside_neighbour(&server, "run", js);
         let (found, text) = error_of(&answer);

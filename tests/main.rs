@@ -71,6 +71,7 @@ mod timeouts;
 mod tls;
 mod traces;
 mod triggers;
+mod unhandled;
 mod up;
 mod urls;
 mod versions;

@@ -44,7 +44,11 @@ fn every_form_of_module_is_loaded() {
             &[("index.js", awaits), ("package.json", package("module"))],
         ),
         ("nested", "handler: dir/mod.a.b", &[("dir/mod.js", nested)]),
-        ("default", "handler: index.handler", &[("index.mjs", default)]),
+        (
+            "default",
+            "handler: index.handler, runtime: nodejs24.x",
+            &[("index.mjs", default)],
+        ),
         ("exported", "handler: index.handler", &[("index.js", exported)]),
         ("ts", "handler: index.handler", &[("index.ts", typed)]),
     ]);

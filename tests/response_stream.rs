@@ -260,11 +260,17 @@ fn what_was_written_before_a_failure_arrives_and_then_the_failure() {
         ] {
             let (bytes, complete) = open(&server, "fails", json!({ "how": how })).rest();
             let (found_kind, found_message) = error_of(&complete);
-            assert_eq!(
-                (found_kind.as_str(), found_message.as_str()),
-                (kind, message),
-                "{how} on {node}"
-            );
+            // Later clients leave what nobody catches to Node.js, which ends.
+            if node == 24 && how == "uncaught" {
+                assert_eq!(found_kind, "Runtime.ExitError");
+                assert!(found_message.ends_with("exit status 1"), "{found_message}");
+            } else {
+                assert_eq!(
+                    (found_kind.as_str(), found_message.as_str()),
+                    (kind, message),
+                    "{how} on {node}"
+                );
+            }
             assert_eq!(bytes, b"abc", "{how} on {node}");
         }
         let (bytes, complete) = open(&server, "fails", json!({"how": "exits"})).rest();

@@ -130,13 +130,13 @@ const CASES: &[Case] = &[
         Ok("nested"),
     ),
     (
-        22,
+        24,
         "index.handler",
         &[("index.mjs", "export default { handler: async () => 'default' }")],
         Ok("default"),
     ),
     (
-        20,
+        22,
         "index.handler",
         &[("index.mjs", "export default { handler: async () => 'default' }")],
         Err("Runtime.HandlerNotFound"),

@@ -16,8 +16,8 @@ export const environment = {
   tenantId: undefined,
 };
 
-/** Handlers may answer through a callback: up to Node.js 22 (AWS removed it with 24). */
-export const hasCallbacks = () => environment.node < 24;
-
-/** The rules of aws-lambda-ric 4, which differ from those of 3.3 in how handlers are found and errors are told. */
-export const isModern = () => environment.node >= 22;
+/**
+ * Node.js 24 came with version 4 of AWS's client; what is older runs with version 3, which has callbacks (release notes of aws-lambda-ric;
+ * github.com/aws/aws-lambda-base-images issue 392 shows 22 and 24 of January 2026 side by side).
+ */
+export const isModern = () => environment.node >= 24;

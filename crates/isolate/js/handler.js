@@ -1,8 +1,8 @@
-// Which file and which export a handler string means (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 from 22 on).
+// Which file and which export a handler string means (npm aws-lambda-ric 3.3 up to Node.js 22, 4.0 from 24 on).
 
 import { core, primordials } from "ext:core/mod.js";
 import { op_kind_of_file, op_require_is_maybe_cjs } from "ext:core/ops";
-import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
+import { environment, isModern } from "ext:runtime/environment.js";
 import { isError, read } from "ext:runtime/foreign.js";
 import { warn } from "ext:runtime/log.js";
 import { RuntimeError } from "ext:runtime/report.js";
@@ -90,7 +90,7 @@ function checkParameters(handler, streaming) {
   if (streaming || handler.length < 3) {
     return;
   }
-  if (!hasCallbacks()) {
+  if (isModern()) {
     throw new RuntimeError(
       "Runtime.CallbackHandlerDeprecated",
       "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this " +

@@ -1,16 +1,15 @@
-// The contract of AWS's Node.js runtime client (npm aws-lambda-ric 3.3 for Node.js <= 20, 4.0 for >= 22): what a handler is called with, and
+// The contract of AWS's Node.js runtime client (npm aws-lambda-ric 3.3 up to Node.js 22, 4.0 from 24 on): what a handler is called with, and
 // how its end is told.
 
 import { core, primordials } from "ext:core/mod.js";
-import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
+import { environment, isModern } from "ext:runtime/environment.js";
 import { read } from "ext:runtime/foreign.js";
 import { findHandler, forgetModules } from "ext:runtime/handler.js";
 import { complain, patchConsole, patchStreams, warn } from "ext:runtime/log.js";
 import { installNavigator } from "ext:runtime/navigator.js";
-import {
-  forgetException, hasException, initError, invokeError, RuntimeError, uncaughtException, unhandledRejection,
-} from "ext:runtime/report.js";
+import { initError, invokeError, RuntimeError } from "ext:runtime/report.js";
 import { answerStream, beginStore, installAwslambda } from "ext:runtime/streaming.js";
+import { installListeners, leave, removeListeners } from "ext:runtime/unhandled.js";
 import { op_stop_at_handler } from "ext:core/ops";
 
 const {
@@ -38,13 +37,14 @@ async function load(json) {
     const settings = JSONParse(json);
     environment.settings = settings;
     environment.node = settings.node_major;
-    environment.requestId = hasCallbacks() ? undefined : "-";
+    environment.requestId = isModern() ? "-" : undefined;
     becomeNode(globalThis.process, settings);
     const { env } = globalThis.process;
     patchConsole(globalThis.console, env.AWS_LAMBDA_LOG_LEVEL, settings.inspection !== null);
     stops = settings.inspection?.waits === true;
     patchStreams(globalThis.process);
     installAwslambda(globalThis, env);
+    installListeners();
     target = settings.handler === "" ? { handler: practise } : await findHandler(settings.handler);
   } catch (error) {
     throw initError(error);
@@ -67,6 +67,7 @@ async function rehearse(json) {
       await invoke(`{"n":${n}}`, "00000000-0000-0000-0000-000000000000", "arn", 0, "", "");
     }
     forgetModules();
+    removeListeners();
   }
   for (const name of new SafeArrayIterator(["awslambda", "navigator", "Navigator", SymbolFor("aws.lambda.runtime.requestId")])) {
     delete globalThis[name];
@@ -96,7 +97,7 @@ function becomeNode(process, settings) {
   if (settings.node_major >= 21) {
     installNavigator(globalThis);
   }
-  if (hasCallbacks()) {
+  if (!isModern()) {
     // Where version 3 of the client keeps it, and where older libraries look for it.
     ObjectDefineProperty(globalThis, SymbolFor("aws.lambda.runtime.requestId"), {
       __proto__: null,
@@ -116,7 +117,6 @@ function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
   environment.requestId = id;
   environment.tenantId = tenant;
   onDrained = undefined;
-  forgetException();
   if (trace !== shownTrace) {
     showTrace(trace);
   }
@@ -138,16 +138,16 @@ function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
       context.invokedFunctionArn = arn;
       context.awsRequestId = id;
       context.tenantId = tenant;
-      if (!hasCallbacks()) {
+      if (isModern()) {
         context.xRayTraceId = traceId;
       }
       context.getRemainingTimeInMillis = () => deadline - DateNow();
       return context;
     };
     if (target.streaming) {
-      return stream(event, describe(hasCallbacks() ? { callbackWaitsForEmptyEventLoop: true } : {}));
+      return stream(event, describe(isModern() ? {} : { callbackWaitsForEmptyEventLoop: true }));
     }
-    if (hasCallbacks()) {
+    if (!isModern()) {
       return withCallback(event, describe);
     }
     const context = describe({});
@@ -305,14 +305,14 @@ function withCallback(event, describe) {
             rejected(error);
           }
         };
-        whenSettled(returned, fulfilled, (error) => rejected(isModern() ? error : error ?? "handled"));
+        whenSettled(returned, fulfilled, (error) => rejected(error ?? "handled"));
       }
       // A handler that never answers has answered null when nothing is left to do. Of an async function, that is an error.
-      if (!finished && onDrained === undefined && !core.isAsyncFunction(target.handler)) {
-        onDrained = () => succeed(null);
+      if (!finished && onDrained === undefined) {
+        onDrained = () => core.isAsyncFunction(target.handler) ? fail(neverSettled()) : succeed(null);
       }
     } catch (error) {
-      (isModern() ? rejected : callback)(error);
+      callback(error);
     }
   });
 }
@@ -333,6 +333,9 @@ function stream(event, context) {
     };
     // Version 3 reports these two as plain text.
     const misuse = (message) => fail(isModern() ? new Error(message) : message);
+    if (!isModern()) {
+      onDrained = () => fail(neverSettled());
+    }
     // The end of the stream is an answer only once the handler is through, but its failure is one at once.
     let written;
     let returned = false;
@@ -368,21 +371,42 @@ function stream(event, context) {
   });
 }
 
-/**
- * Runs what Node.js runs before it waits again: ticks, and what handles rejections that nobody has handled. They belong to the invocation
- * that made them. Returns whether something was thrown meanwhile.
- */
-function rest() {
+// --- The event loop ---------------------------------------------------------------------------------------------------
+
+/** Runs ticks, and what hears of rejections that nobody has handled. An error that nobody handles ends the process here. */
+function runTicks() {
   core.__drainNextTickAndMacrotasks();
-  return hasException();
 }
 
-/** The event loop is empty and the invocation is not over. Returns whether this ends it. */
+/** Runs immediates: the client calls handlers, and asks for the next event, in the phase before theirs. */
+function runImmediates() {
+  core.runImmediateCallbacks();
+  runTicks();
+}
+
+/** Runs what code that is through has left to be done at once: it belongs to its invocation. */
+function rest() {
+  runTicks();
+  runImmediates();
+}
+
+/** Nothing is left that could settle what is waited for. What has not set `onDrained` has then ended, as its Node.js ends. */
 function drained() {
   const end = onDrained;
   onDrained = undefined;
-  end?.();
-  return end !== undefined;
+  if (end === undefined) {
+    leave(0);
+  }
+  end();
 }
 
-export { drained, invoke, load, rehearse, rest, uncaughtException, unhandledRejection };
+/** What version 3 of the client says of an async handler that has not ended when the event loop has drained. */
+function neverSettled() {
+  return new RuntimeError(
+    "Runtime.NodeJsExit",
+    "The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly caused by a Promise that was never settled. " +
+      "For more information, see https://nodejs.org/docs/latest/api/process.html#exit-codes",
+  );
+}
+
+export { drained, invoke, load, rehearse, rest, runImmediates, runTicks };

@@ -9,9 +9,9 @@ import "node:timers";
 import { core, internals, primordials } from "ext:core/mod.js";
 import { windowOrWorkerGlobalScope } from "ext:runtime/98_global_scope_shared.js";
 import { installNamespace, namespace } from "ext:runtime/namespace.js";
-import { op_unhandled_rejection } from "ext:core/ops";
+import { op_on_listener_exception } from "ext:core/ops";
 import * as lambda from "ext:runtime/lambda.js";
-import { noteException } from "ext:runtime/report.js";
+import { onException, onRejection, throwLater } from "ext:runtime/unhandled.js";
 
 const { ObjectDefineProperty, ObjectKeys, ObjectSetPrototypeOf } = primordials;
 
@@ -27,34 +27,25 @@ class Window extends event.EventTarget {}
 core.defineGlobalProperties(globalThis, windowOrWorkerGlobalScope);
 
 core.setUnhandledPromiseRejectionHandler((promise, reason) => {
-  const rejection = new event.PromiseRejectionEvent("unhandledrejection", { cancelable: true, promise, reason });
-  globalThis.dispatchEvent(rejection);
-  if (!rejection.defaultPrevented) {
-    internals.nodeProcessUnhandledRejectionCallback?.(rejection);
-  }
-  if (!rejection.defaultPrevented) {
-    op_unhandled_rejection(lambda.unhandledRejection(reason));
-  }
+  onRejection(reason, promise);
   return true;
 });
 core.setHandledPromiseRejectionHandler((promise, reason) => {
-  const handled = new event.PromiseRejectionEvent("rejectionhandled", { promise, reason });
-  globalThis.dispatchEvent(handled);
-  internals.nodeProcessRejectionHandledCallback?.(handled);
+  internals.nodeProcessRejectionHandledCallback?.({ __proto__: null, promise, reason });
 });
 
 /** Finishes the realm in a worker. Called once, before anything of a function is known. */
 function start() {
   core.setWasmStreamingCallback((source, rid) => fetchModule().handleWasmStreaming(source, rid));
-  core.setReportExceptionCallback((error) => {
-    noteException(error);
-    event.reportException(error);
-  });
+  core.setReportExceptionCallback((error) => onException(error));
+  op_on_listener_exception(throwLater);
   core.setBuildInfo("x86_64-unknown-linux-gnu");
 
   ObjectSetPrototypeOf(globalThis, Window.prototype);
   event.setEventTargetData(globalThis);
   event.saveGlobalThisReference(globalThis);
+  // Deno would tell listeners of `process` of an exception of a listener before the others are called.
+  globalThis.addEventListener("error", (error) => error.stopImmediatePropagation());
   installNamespace();
   globalThis.nodeBootstrap({
     usesLocalNodeModulesDir: true,

@@ -3,7 +3,7 @@
 // What is told must not depend on what a function did to the prototypes of the realm: records have none, and lists neither.
 
 import { primordials } from "ext:core/mod.js";
-import { environment, hasCallbacks, isModern } from "ext:runtime/environment.js";
+import { environment, isModern } from "ext:runtime/environment.js";
 import { isError } from "ext:runtime/foreign.js";
 import { logError } from "ext:runtime/log.js";
 
@@ -17,7 +17,7 @@ export class RuntimeError extends Error {
   constructor(type, message, stack) {
     super(message);
     // A member of the log line from version 4 on.
-    ObjectDefineProperty(this, "name", { __proto__: null, value: type, configurable: true, writable: true, enumerable: !hasCallbacks() });
+    ObjectDefineProperty(this, "name", { __proto__: null, value: type, configurable: true, writable: true, enumerable: isModern() });
     if (stack !== undefined) {
       ObjectDefineProperty(this, "stack", { __proto__: null, value: stack, configurable: true, writable: true });
     }
@@ -80,12 +80,17 @@ export function invokeError(error) {
   return errorJson(error);
 }
 
-/** Lambda's error JSON for a promise rejection that nobody handled: the client wraps it and exits. */
+/** Logs a promise rejection that nobody handled, and gives the JSON of the error that AWS's client wraps it in. */
 export function unhandledRejection(reason) {
-  const { errorMessage, errorType, trace } = errorRecord(reason);
-  const message = isError(reason) ? `${errorType}: ${errorMessage}` : errorMessage;
+  const { errorMessage, trace } = errorRecord(reason);
+  let message;
+  try {
+    message = reason === undefined ? "" : String(reason);
+  } catch {
+    message = errorMessage;
+  }
   const frames = ArrayPrototypeJoin(ArrayPrototypeSlice(trace, 1), "\n");
-  const title = `Runtime.UnhandledPromiseRejection: ${message}`;
+  const title = message === "" ? "Runtime.UnhandledPromiseRejection" : `Runtime.UnhandledPromiseRejection: ${message}`;
   const error = new RuntimeError("Runtime.UnhandledPromiseRejection", message, frames === "" ? title : `${title}\n${frames}`);
   error.reason = reason;
   error.promise = { __proto__: null };
@@ -93,24 +98,8 @@ export function unhandledRejection(reason) {
   return errorJson(error);
 }
 
-/** What was thrown outside of any promise, until the worker asks for it. */
-let thrown;
-
-/** Remembers an exception that no code of the function caught: the event loop tells the worker of it, but not of its value. */
-export function noteException(error) {
-  thrown = { __proto__: null, error };
-}
-
-export const hasException = () => thrown !== undefined;
-
-export function forgetException() {
-  thrown = undefined;
-}
-
-/** Lambda's error JSON for an exception outside the handler's own promise. `fallback`: the error as the event loop saw it. */
-export function uncaughtException(fallback) {
-  const error = thrown === undefined ? fallback : thrown.error;
-  thrown = undefined;
+/** Logs an exception that no code of the function caught, and gives its JSON. */
+export function uncaughtException(error) {
   logError("Uncaught Exception", error);
   return errorJson(error);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use deno_core::error::CoreErrorKind;
 use deno_core::url::Url;
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, SourceCodeCacheInfo, v8};
 use deno_error::JsErrorBox;
@@ -15,7 +16,7 @@ use hikigane_executor::frames::InvokeFrame;
 
 use crate::authorities::Authorities;
 use crate::code_cache::{CodeCache, Source};
-use crate::extensions::{Answers, UnhandledRejection, extensions, runtime};
+use crate::extensions::{Answers, extensions, runtime};
 use crate::link::Link;
 use crate::memory::{self, Buffers};
 use crate::modules::{self, Loader};
@@ -36,8 +37,9 @@ struct Entry {
     load: v8::Global<v8::Function>,
     invoke: v8::Global<v8::Function>,
     drained: v8::Global<v8::Function>,
+    run_ticks: v8::Global<v8::Function>,
+    run_immediates: v8::Global<v8::Function>,
     rest: v8::Global<v8::Function>,
-    uncaught: v8::Global<v8::Function>,
 }
 
 /// Lambda's error JSON, and whether the isolate can be used again.
@@ -45,17 +47,8 @@ struct Entry {
 pub struct Failure {
     /// `{"errorType", "errorMessage", "trace"}`.
     pub json: Bytes,
-    /// False after an exception that no handler's promise carried: AWS's runtime client exits then.
+    /// False when the event loop itself has failed.
     pub reusable: bool,
-}
-
-/// What a call gave that came to its end.
-#[derive(Debug)]
-pub struct Answer {
-    /// JSON text, or what a streaming handler wrote.
-    pub payload: Bytes,
-    /// Lambda's error JSON for a rejection that nobody handled. AWS's runtime client has sent the answer by then, and exits.
-    pub rejection: Option<Bytes>,
 }
 
 type FindCode = Box<dyn Fn(&Url, &[u16]) -> Result<SourceCodeCacheInfo, JsErrorBox>>;
@@ -76,19 +69,10 @@ fn code_cache_of_scripts(cache: &Rc<CodeCache>) -> (FindCode, PutCode) {
 
 /// What a call into JavaScript gave so far.
 pub enum Step {
-    /// A result, as JSON text.
-    Returned(Bytes),
-    /// Lambda's error JSON.
-    Threw(Bytes),
+    /// Its end.
+    Ended(Result<Bytes, Failure>),
     /// Nothing yet: the event loop has to turn.
     Pending(v8::Global<v8::Promise>),
-}
-
-impl Step {
-    /// Whether the call waits for something.
-    pub fn is_pending(&self) -> bool {
-        matches!(self, Self::Pending(_))
-    }
 }
 
 impl JsEnvironment {
@@ -206,8 +190,9 @@ impl JsEnvironment {
                 load: function("load")?,
                 invoke: function("invoke")?,
                 drained: function("drained")?,
+                run_ticks: function("runTicks")?,
+                run_immediates: function("runImmediates")?,
                 rest: function("rest")?,
-                uncaught: function("uncaughtException")?,
             };
             let this = v8::undefined(scope).into();
             v8::tc_scope!(let scope, scope);
@@ -269,106 +254,69 @@ impl JsEnvironment {
         v8::tc_scope!(let scope, scope);
         let Some(result) = v8::Local::new(scope, function).call(scope, this, &values) else {
             let thrown = scope.exception();
-            return Step::Threw(thrown.map(|value| bytes(scope, value)).unwrap_or_default());
+            let json = thrown.map(|value| bytes(scope, value)).unwrap_or_default();
+            return Step::Ended(Err(Failure { json, reusable: true }));
         };
         let Ok(promise) = v8::Local::<v8::Promise>::try_from(result) else {
-            return Step::Returned(bytes(scope, result));
+            return Step::Ended(Ok(bytes(scope, result)));
         };
         scope.perform_microtask_checkpoint();
-        if let Some(step) = settled(scope, promise) {
-            return step;
+        if let Some(end) = settled(scope, promise) {
+            return Step::Ended(end);
         }
         // Its rejection, should it come, is answered: it is not one that nobody handles.
         promise.mark_as_handled();
         Step::Pending(v8::Global::new(scope, promise))
     }
 
-    /// The result of a call that is over: JSON text. A handler whose promise is still pending has not ended in order.
-    pub fn end(&mut self, step: Step) -> Result<Answer, Failure> {
-        match step {
-            Step::Returned(bytes) => self.answered(Ok(bytes)),
-            Step::Threw(json) => self.answered(Err(json)),
-            Step::Pending(_) => {
-                // What the runtime client reports when Node.js exits with the handler's promise still pending.
-                let json = error_json("Runtime.NodeJsExit", "Runtime exited without providing a reason");
-                Err(Failure { json, reusable: false })
-            }
-        }
-    }
-
-    /// Drives the event loop until the call is over.
-    pub async fn finish(&mut self, step: Step) -> Result<Answer, Failure> {
-        let Step::Pending(promise) = step else {
-            return self.end(step);
+    /// Drives the event loop until the call is over. A handler that waits when nothing is left that it could wait for ends the process.
+    pub async fn finish(&mut self, step: Step) -> Result<Bytes, Failure> {
+        let promise = match step {
+            Step::Ended(end) => return end,
+            Step::Pending(promise) => promise,
         };
-        // Before it waits, Node.js runs ticks, and so before any timer: the first may be due by now.
-        self.call(&self.entry.rest.clone(), |_, _| ());
+        // What Node.js runs before any timer, however late it is.
+        self.call(&self.entry.run_ticks.clone(), |_, _| ());
+        if let Some(end) = self.look(&promise) {
+            return end;
+        }
+        self.call(&self.entry.run_immediates.clone(), |_, _| ());
         loop {
-            let turn = std::future::poll_fn(|cx| {
+            if let Some(end) = self.look(&promise) {
+                return end;
+            }
+            let turned = std::future::poll_fn(|cx| {
                 self.run_tasks();
                 let polled = self.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
-                if let Some(step) = self.look(&promise) {
-                    return Poll::Ready(Turn::Settled(step));
-                }
-                if self.runtime.op_state().borrow().has::<UnhandledRejection>() {
-                    return Poll::Ready(Turn::Rejected);
-                }
-                match polled {
-                    Poll::Pending => Poll::Pending,
-                    Poll::Ready(Ok(())) => Poll::Ready(Turn::Drained),
-                    Poll::Ready(Err(error)) => Poll::Ready(Turn::Uncaught(error)),
+                match self.look(&promise) {
+                    Some(end) => Poll::Ready(Ok(Some(end))),
+                    None => polled.map_ok(|()| None),
                 }
             })
             .await;
-            match turn {
-                Turn::Settled(step) => return self.end(step),
-                Turn::Rejected => {
-                    return Err(Failure {
-                        json: self.take_rejection().unwrap_or_default(),
-                        reusable: false,
-                    });
+            match turned {
+                Ok(Some(end)) => return end,
+                Ok(None) if self.run_tasks() => {}
+                Ok(None) => {
+                    self.call(&self.entry.drained.clone(), |_, _| ());
                 }
-                Turn::Uncaught(error) => {
-                    return Err(Failure {
-                        json: self.uncaught(error),
-                        reusable: false,
-                    });
+                Err(error) => {
+                    let json = match error.into_kind() {
+                        CoreErrorKind::Js(error) => error_json(
+                            error.name.as_deref().unwrap_or("Error"),
+                            error.message.as_deref().unwrap_or(&error.exception_message),
+                        ),
+                        other => error_json("Error", &other.to_string()),
+                    };
+                    return Err(Failure { json, reusable: false });
                 }
-                Turn::Drained if self.run_tasks() || self.drained() => {}
-                Turn::Drained => return self.end(Step::Pending(promise)),
             }
         }
     }
 
-    /// An answer counts when what the handler left to be done at once is done, and has thrown nothing. Without this, the next invocation
-    /// would be told of the failure.
-    fn answered(&mut self, result: Result<Bytes, Bytes>) -> Result<Answer, Failure> {
-        let rest = self.entry.rest.clone();
-        let in_order = matches!(self.call(&rest, |_, _| ()), Step::Returned(thrown) if thrown.as_ref() == b"false");
-        if !in_order {
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            let polled = self.runtime.poll_event_loop(&mut cx, PollEventLoopOptions::default());
-            if let Poll::Ready(Err(error)) = polled {
-                return Err(Failure {
-                    json: self.uncaught(error),
-                    reusable: false,
-                });
-            }
-        }
-        let rejection = self.take_rejection();
-        match result {
-            Ok(payload) => Ok(Answer { payload, rejection }),
-            Err(json) => Err(Failure {
-                json,
-                reusable: rejection.is_none(),
-            }),
-        }
-    }
-
-    /// Lambda's error JSON for a rejection that nobody has handled, if there was one.
-    fn take_rejection(&mut self) -> Option<Bytes> {
-        let rejection = self.runtime.op_state().borrow_mut().try_take::<UnhandledRejection>();
-        rejection.map(|UnhandledRejection(json)| json.into())
+    /// Runs what code that is through has left to be done at once: it belongs to its invocation.
+    pub fn rest(&mut self) {
+        self.call(&self.entry.rest.clone(), |_, _| ());
     }
 
     /// Runs what V8 has put off: compiled WebAssembly to be handed over, finalizers. True when there was something.
@@ -380,71 +328,26 @@ impl JsEnvironment {
         some
     }
 
-    fn look(&mut self, promise: &v8::Global<v8::Promise>) -> Option<Step> {
+    fn look(&mut self, promise: &v8::Global<v8::Promise>) -> Option<Result<Bytes, Failure>> {
         deno_core::scope!(scope, self.runtime);
         let promise = v8::Local::new(scope, promise);
         settled(scope, promise)
     }
-
-    /// Tells `lambda.js` that the event loop is empty; true when a callback-style answer comes of it.
-    fn drained(&mut self) -> bool {
-        let function = self.entry.drained.clone();
-        matches!(self.call(&function, |_, _| ()), Step::Returned(answer) if answer.as_ref() == b"true")
-    }
-
-    fn uncaught(&mut self, error: deno_core::error::CoreError) -> Bytes {
-        let function = self.entry.uncaught.clone();
-        let js_error = match error.into_kind() {
-            deno_core::error::CoreErrorKind::Js(error) => error,
-            other => return error_json("Error", &other.to_string()),
-        };
-        let message = js_error
-            .message
-            .clone()
-            .unwrap_or_else(|| js_error.exception_message.clone());
-        let stack = js_error
-            .stack
-            .clone()
-            .unwrap_or_else(|| js_error.exception_message.clone());
-        let name = js_error.name.clone().unwrap_or_else(|| "Error".into());
-        let step = self.call(&function, |scope, arguments| {
-            let text_message = v8::String::new(scope, &message).unwrap_or_else(|| v8::String::empty(scope));
-            let exception = v8::Exception::error(scope, text_message);
-            if let Ok(object) = v8::Local::<v8::Object>::try_from(exception) {
-                for (key, value) in [("name", &name), ("stack", &stack)] {
-                    if let (Some(key), Some(value)) = (v8::String::new(scope, key), v8::String::new(scope, value)) {
-                        object.set(scope, key.into(), value.into());
-                    }
-                }
-            }
-            arguments.push(exception);
-        });
-        match step {
-            Step::Returned(json) => json,
-            _ => error_json(&name, &message),
-        }
-    }
-}
-
-enum Turn {
-    Settled(Step),
-    Rejected,
-    Uncaught(deno_core::error::CoreError),
-    Drained,
 }
 
 /// The end of a promise, when it has one. A rejection is taken as handled, or the next turn would report it again.
-fn settled(scope: &mut v8::PinScope<'_, '_>, promise: v8::Local<v8::Promise>) -> Option<Step> {
+fn settled(scope: &mut v8::PinScope<'_, '_>, promise: v8::Local<v8::Promise>) -> Option<Result<Bytes, Failure>> {
     match promise.state() {
         v8::PromiseState::Pending => None,
         v8::PromiseState::Fulfilled => {
             let value = promise.result(scope);
-            Some(Step::Returned(bytes(scope, value)))
+            Some(Ok(bytes(scope, value)))
         }
         v8::PromiseState::Rejected => {
             promise.mark_as_handled();
             let value = promise.result(scope);
-            Some(Step::Threw(bytes(scope, value)))
+            let json = bytes(scope, value);
+            Some(Err(Failure { json, reusable: true }))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use deno_core::futures::future::LocalBoxFuture;
-use deno_core::{Extension, ExtensionFileSource, OpState, ToV8, extension, op2};
+use deno_core::{Extension, ExtensionFileSource, OpDecl, OpState, ToV8, extension, op2, v8};
 use deno_error::JsErrorBox;
 use deno_permissions::{OpenAccessKind, PermissionsContainer};
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
@@ -67,7 +67,8 @@ extension!(
         op_answer_room,
         op_processors,
         op_stop_at_handler,
-        op_unhandled_rejection,
+        op_fail,
+        op_on_listener_exception,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
         op_current_thread_cpu_usage,
@@ -92,9 +93,13 @@ extension!(
     esm_entry_point = "ext:runtime/main.js",
     esm = [
         dir "js", "namespace.js", "98_global_scope_shared.js", "environment.js", "foreign.js", "log.js", "report.js", "require.js",
-        "handler.js", "navigator.js", "streaming.js", "lambda.js", "main.js",
+        "handler.js", "navigator.js", "streaming.js", "unhandled.js", "lambda.js", "main.js",
     ],
     lazy_loaded_js = [dir "js", "errors.js"],
+    middleware = |op: OpDecl| match op.name {
+        "op_dispatch_exception" => op.with_implementation_from(&op_tell_exception()),
+        _ => op,
+    },
     customizer = |extension: &mut Extension| {
         extension.esm_files.to_mut().push(ExtensionFileSource::loaded_from_memory_during_snapshot(
             "ext:deno_features/flags.js",
@@ -121,16 +126,18 @@ pub trait Outlet {
     fn send(&self, bytes: &[u8]) -> usize;
     /// Waits for room; false when the answer is over.
     fn room(self: Rc<Self>) -> LocalBoxFuture<'static, bool>;
+    /// The process is about to end by an error that nobody has handled: Lambda's error JSON.
+    fn fail(&self, json: String);
 }
 
-/// Where streaming answers go.
+/// Where answers go that do not wait for the end of the handler.
 pub struct Answers(pub Rc<dyn Outlet>);
 
 /// Has a debugger stop at the function that is called next.
 pub struct Stop(pub Box<dyn FnOnce()>);
 
-/// Lambda's error JSON for a promise rejection that nobody handled.
-pub struct UnhandledRejection(pub String);
+/// What is told of exceptions of listeners.
+struct ListenerExceptions(v8::Global<v8::Function>);
 
 /// What is at a path that the function may read: 1 for a file, 2 for a directory, 0 for anything else and for nothing. To look for a handler by
 /// exceptions would take a tenth of a first invocation.
@@ -216,9 +223,33 @@ fn op_stop_at_handler(state: Rc<RefCell<OpState>>) {
 }
 
 #[op2(fast)]
-fn op_unhandled_rejection(state: &mut OpState, #[string] json: String) {
-    if !state.has::<UnhandledRejection>() {
-        state.put(UnhandledRejection(json));
+fn op_fail(state: &mut OpState, #[string] json: String) {
+    if let Some(outlet) = outlet(state) {
+        outlet.fail(json);
+    }
+}
+
+/// Says who is told when a listener of an `EventTarget` throws.
+#[op2]
+fn op_on_listener_exception(state: &mut OpState, #[scoped] tell: v8::Global<v8::Function>) {
+    state.put(ListenerExceptions(tell));
+}
+
+/// Deno ends the runtime here, in the middle of whatever runs.
+#[op2(nofast, reentrant)]
+fn op_tell_exception<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: Rc<RefCell<OpState>>,
+    exception: v8::Local<'s, v8::Value>,
+    _promise: bool,
+) {
+    let tell = state
+        .borrow()
+        .try_borrow::<ListenerExceptions>()
+        .map(|told| told.0.clone());
+    if let Some(tell) = tell {
+        let this = v8::undefined(scope).into();
+        v8::Local::new(scope, tell).call(scope, this, &[exception]);
     }
 }
 

@@ -11,18 +11,21 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
 use hikigane_executor::WINDOW;
-use hikigane_executor::frames::{FromWorker, ToWorker, put_chunk};
+use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker, put_chunk};
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
+use crate::environment::Failure;
 use crate::extensions::{Outlet, Printer};
+use crate::memory;
 
 /// The largest piece of log in one frame, bytes.
 const LOG_PIECE: usize = 256 * 1024;
@@ -125,10 +128,43 @@ pub struct Link {
     /// Frames that came before their time: between two invocations nothing is read that could wait.
     ahead: RefCell<VecDeque<ToWorker>>,
     output: Output,
+    state: RefCell<State>,
     /// The streaming answer of the invocation that runs.
     answer: Cell<Option<Answer>>,
     /// Told when an answer is over.
     over: Notify,
+}
+
+/// What the function is at.
+enum State {
+    Loads,
+    Waits,
+    Runs(Invocation),
+}
+
+struct Invocation {
+    nonce: u64,
+    begun: Instant,
+    /// Whether the handler waited for anything but the processor.
+    waited: bool,
+    /// What the handler came to, when it has.
+    result: Option<Result<Bytes, Failure>>,
+}
+
+impl Invocation {
+    /// What the server is told of it.
+    fn told(&self, result: Result<Bytes, Failure>) -> FromWorker {
+        let run = Ran {
+            nonce: self.nonce,
+            micros: self.begun.elapsed().as_micros() as u64,
+            waited: self.waited,
+            max_rss_kib: memory::max_rss_kib(),
+        };
+        match result {
+            Ok(payload) => FromWorker::Returned { run, payload },
+            Err(Failure { json: error, reusable }) => FromWorker::Failed { run, reusable, error },
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -145,6 +181,7 @@ impl Link {
             source: RefCell::new(source),
             ahead: RefCell::default(),
             output,
+            state: RefCell::new(State::Loads),
             answer: Cell::default(),
             over: Notify::new(),
         })
@@ -185,19 +222,55 @@ impl Link {
         Poll::Ready(self.receive())
     }
 
-    /// The invocation with this nonce may stream its answer.
-    pub fn open(&self, nonce: u64) {
-        self.answer.set(Some(Answer {
-            nonce,
-            credit: WINDOW as usize,
-        }));
+    /// The function is loaded.
+    pub fn loaded(&self) -> Result<(), String> {
+        self.state.replace(State::Waits);
+        self.send(&FromWorker::Loaded {
+            max_rss_kib: memory::max_rss_kib(),
+        })
     }
 
-    /// The invocation has ended, and its answer with it.
-    pub fn close(&self) {
+    /// An invocation begins, which may stream its answer.
+    pub fn begin(&self, frame: &InvokeFrame) {
+        self.state.replace(State::Runs(Invocation {
+            nonce: frame.nonce,
+            begun: Instant::now(),
+            waited: false,
+            result: None,
+        }));
+        if frame.streams {
+            self.answer.set(Some(Answer {
+                nonce: frame.nonce,
+                credit: WINDOW as usize,
+            }));
+        }
+    }
+
+    /// Its handler waits.
+    pub fn waits(&self) {
+        if let State::Runs(invocation) = &mut *self.state.borrow_mut() {
+            invocation.waited = true;
+        }
+    }
+
+    /// Its handler is through. That stands, even if what it has left to be done ends the process.
+    pub fn ends(&self, result: Result<Bytes, Failure>) {
+        if let State::Runs(invocation) = &mut *self.state.borrow_mut() {
+            invocation.result = Some(result);
+        }
+    }
+
+    /// The invocation has ended: its answer is sent, or the end of what was streamed.
+    pub fn answer(&self) -> Result<(), String> {
         if self.answer.take().is_some() {
             self.over.notify_waiters();
         }
+        if let State::Runs(mut invocation) = self.state.replace(State::Waits)
+            && let Some(result) = invocation.result.take()
+        {
+            return self.send(&invocation.told(result));
+        }
+        Ok(())
     }
 
     /// Sends a frame in the middle of an invocation. When the server is gone, the worker has nobody to live for.
@@ -318,5 +391,22 @@ impl Outlet for Link {
             }
         }
         .boxed_local()
+    }
+
+    fn fail(&self, json: String) {
+        let error = json.into();
+        let told = match self.state.replace(State::Waits) {
+            State::Loads => FromWorker::LoadFailed {
+                max_rss_kib: memory::max_rss_kib(),
+                error,
+            },
+            State::Runs(mut invocation) => {
+                let ended = |json| Failure { json, reusable: false };
+                let result = invocation.result.take().unwrap_or(Err(ended(error)));
+                invocation.told(result.map_err(|failure| ended(failure.json)))
+            }
+            State::Waits => return,
+        };
+        self.tell(|out| told.encode(out));
     }
 }

@@ -184,11 +184,12 @@ extern "C" fn look(_signal: libc::c_int) {
 }
 
 /// The most memory this process ever held, KiB.
-pub fn max_rss_kib() -> i64 {
+pub fn max_rss_kib() -> u32 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: getrusage writes the whole struct, which is valid when zeroed, too.
-    unsafe {
+    let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init().ru_maxrss
-    }
+        usage.assume_init()
+    };
+    u32::try_from(usage.ru_maxrss).unwrap_or(u32::MAX)
 }

@@ -2,15 +2,13 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
 
-use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker};
+use hikigane_executor::frames::{FromWorker, ToWorker};
 use hikigane_executor::{Tickets, WorkerInit};
-use tokio::runtime::Runtime;
 
 use crate::cage::Cage;
 use crate::debuggers;
-use crate::environment::{Answer, Failure, JsEnvironment};
+use crate::environment::{Failure, JsEnvironment, Step};
 use crate::link::{self, Link, Source};
 use crate::memory;
 use crate::walls::Walls;
@@ -71,11 +69,11 @@ pub fn live(
         Ok(()) => tokio.block_on(environment.load(&init)),
         Err(failure) => Err(failure),
     };
-    let max_rss_kib = max_rss_kib();
+    let max_rss_kib = memory::max_rss_kib();
     if let Err(Failure { json: error, .. }) = loaded {
         return link.send(&FromWorker::LoadFailed { max_rss_kib, error });
     }
-    link.send(&FromWorker::Loaded { max_rss_kib })?;
+    link.loaded()?;
 
     loop {
         let frame = match init.inspection {
@@ -93,49 +91,28 @@ pub fn live(
             link.send(&FromWorker::Dropped { nonce: frame.nonce })?;
             continue;
         }
-        if frame.streams {
-            link.open(frame.nonce);
+        link.begin(&frame);
+        let result = match environment.invoke(&frame) {
+            Step::Ended(end) => end,
+            step => {
+                link.waits();
+                tokio.block_on(environment.finish(step))
+            }
+        };
+        let (returned, reusable) = match &result {
+            Ok(_) => (true, true),
+            Err(failure) => (false, failure.reusable),
+        };
+        link.ends(result);
+        if reusable {
+            environment.rest();
         }
-        let (run, result) = run(&mut environment, &frame, &tokio);
-        link.close();
-        match result {
-            Ok(Answer { payload, rejection }) => {
-                link.send(&FromWorker::Returned { run, payload })?;
-                if rejection.is_some() {
-                    return Ok(());
-                }
-                environment.save_code();
-            }
-            Err(Failure { json: error, reusable }) => {
-                link.send(&FromWorker::Failed { run, reusable, error })?;
-                if !reusable {
-                    return Ok(());
-                }
-            }
+        link.answer()?;
+        if !reusable {
+            return Ok(());
+        }
+        if returned {
+            environment.save_code();
         }
     }
-}
-
-/// Runs the handler once.
-fn run(environment: &mut JsEnvironment, frame: &InvokeFrame, tokio: &Runtime) -> (Ran, Result<Answer, Failure>) {
-    let begun = Instant::now();
-    let step = environment.invoke(frame);
-    let waited = step.is_pending();
-    let result = if waited {
-        tokio.block_on(environment.finish(step))
-    } else {
-        environment.end(step)
-    };
-    let run = Ran {
-        nonce: frame.nonce,
-        micros: begun.elapsed().as_micros() as u64,
-        waited,
-        max_rss_kib: max_rss_kib(),
-    };
-    (run, result)
-}
-
-/// The most memory this process ever held, KiB.
-fn max_rss_kib() -> u32 {
-    u32::try_from(memory::max_rss_kib()).unwrap_or(u32::MAX)
 }

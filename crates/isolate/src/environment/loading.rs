@@ -3,7 +3,7 @@
 use deno_permissions::PermissionsContainer;
 use hikigane_executor::WorkerInit;
 
-use super::{Answer, Failure, JsEnvironment, error_json, text};
+use super::{Failure, JsEnvironment, error_json, text};
 use crate::cage::Cage;
 use crate::rehearsal::Rehearsal;
 use crate::scope::Scope;
@@ -74,14 +74,9 @@ impl JsEnvironment {
         let step = self.call(&self.entry.load.clone(), |scope, arguments| {
             arguments.push(text(scope, json.as_bytes()))
         });
-        let json = match self.finish(step).await {
-            Ok(Answer { rejection: None, .. }) => return Ok(()),
-            Ok(Answer {
-                rejection: Some(json), ..
-            }) => json,
-            Err(failure) => failure.json,
-        };
-        Err(Failure { json, reusable: false })
+        let loaded = self.finish(step).await;
+        self.rest();
+        loaded.map(drop)
     }
 
     /// Goes through everything up to the answer of a function, so that copies of this process need not compile it. Must be called inside a
