@@ -95,6 +95,27 @@ fn a_function_may_be_a_single_file() {
     }
 }
 
+/// A compiled file often lies beside its source.
+#[test]
+fn a_single_file_is_that_file_whatever_lies_beside_it() {
+    let source = |kind: &str| format!("export const handler = async (): Promise<string> => '{kind}';");
+    let script = |kind: &str| format!("exports.handler = async () => '{kind}';");
+    let project = Project::new(
+        "functions:\n  ts: { code: ./f.ts }\n  js: { code: ./f.js }\n  cjs: { code: ./f.cjs, handler: f.handler }\n  dots: { code: ./g.v2.js }\n",
+        &[
+            ("f.ts", &source("ts")),
+            ("f.js", &script("js")),
+            ("f.cjs", &script("cjs")),
+            ("g.v2.js", &script("dots")),
+            ("g.js", &script("no dots")),
+        ],
+    );
+    let server = project.up();
+    for function in ["ts", "js", "cjs", "dots"] {
+        assert_eq!(call(&server, function, "{}"), function);
+    }
+}
+
 #[test]
 fn packages_and_json_are_found_from_both_kinds_of_module() {
     let package = [

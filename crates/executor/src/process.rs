@@ -162,10 +162,12 @@ impl Shared {
 
     fn init(&self, spec: &EnvironmentSpec, initialization: Initialization, tmp: PathBuf, waits: bool) -> WorkerInit {
         let config = &spec.config;
-        let root = if config.code.is_dir() {
-            config.code.clone()
+        let (root, file) = if config.code.is_dir() {
+            (config.code.clone(), None)
         } else {
-            config.code.parent().map(PathBuf::from).unwrap_or_default()
+            let directory = config.code.parent().map(PathBuf::from).unwrap_or_default();
+            let name = config.code.file_name();
+            (directory, name.map(|name| name.to_string_lossy().into_owned()))
         };
         let node_major = match hikigane_model::runtime_family(&config.runtime) {
             hikigane_model::RuntimeFamily::Node(major) => major,
@@ -190,6 +192,7 @@ impl Shared {
             function: config.name.to_string(),
             version: spec.version.to_string(),
             root,
+            file,
             layers: config.layers.first().cloned(),
             handler: config.handler.clone(),
             node_major,

@@ -49,6 +49,8 @@ pub struct WorkerInit {
     pub version: String,
     /// The directory that handler paths start at. The server names the machine's; the worker may show it as `/var/task`.
     pub root: PathBuf,
+    /// The one file in it that is the function. `None`: it is the directory.
+    pub file: Option<String>,
     /// The layers, merged into one directory. The worker may show it as `/opt`.
     pub layers: Option<PathBuf>,
     /// `file.export`.

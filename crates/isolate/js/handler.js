@@ -109,25 +109,31 @@ function checkParameters(handler, streaming) {
   }
 }
 
-/** The first of the files that the name may mean, in AWS's order; TypeScript behind them. */
+/** The file that is the function, or the first of those that the name may mean, in AWS's order; TypeScript behind them. */
 async function loadUserModule(directory, name) {
-  const { root } = environment.settings;
+  const { root, file } = environment.settings;
   const start = StringPrototypeStartsWith(directory, "/") ? directory : `${root}/${directory}`;
   try {
     const path = `${start}${name}`;
+    if (file !== null && directory === "" && StringPrototypeStartsWith(file, `${name}.`)) {
+      return await loadFile(`${root}/${file}`, StringPrototypeSlice(file, StringPrototypeLastIndexOf(file, ".")));
+    }
     if (!isModern() && op_kind_of_file(path) === DIRECTORY) {
       return requireFile(path);
     }
     for (const extension of new SafeArrayIterator(["", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"])) {
-      const file = `${path}${extension}`;
-      if (op_kind_of_file(file) === FILE) {
-        return await (isModule(file, extension) ? importFile(file) : requireFile(file));
+      if (op_kind_of_file(`${path}${extension}`) === FILE) {
+        return await loadFile(`${path}${extension}`, extension);
       }
     }
     return requireFile(resolveAsNode(name, [root, start]));
   } catch (error) {
     throw loadError(error);
   }
+}
+
+function loadFile(file, extension) {
+  return isModule(file, extension) ? importFile(file) : requireFile(file);
 }
 
 /** A name that is no file beside the function's own: a package. */

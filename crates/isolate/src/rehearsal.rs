@@ -57,6 +57,7 @@ fn function(root: &Path, handler: &str, node_major: u32) -> WorkerInit {
         function: "rehearsal".into(),
         version: "$LATEST".into(),
         root: root.to_owned(),
+        file: None,
         layers: None,
         handler: handler.into(),
         node_major,
