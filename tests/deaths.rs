@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::support::{
-    NEIGHBOUR, RUN, ask_neighbour, children, entries, error_of, invoke, invoke_beside_neighbour, run_js, serve,
-    value_of, wait_for,
+    NEIGHBOUR, RUN, ask_neighbour, children, entries, error_of, invoke, invoke_beside_neighbour, invoke_logged, run_js,
+    serve, value_of, wait_for,
 };
 
 #[test]
@@ -227,4 +227,29 @@ fn a_thousand_kills_leave_no_process_no_socket_and_no_directory() {
     });
     // What those that died last left in /tmp waits for the environments that would replace them, and four directories for the stock.
     assert!(entries(&project.join(".hikigane/tmp")) <= CLIENTS + 1 + 4);
+}
+
+#[test]
+fn the_report_of_a_death_says_how_much_memory_was_held() {
+    let code = "exports.handler = async (event) => eval(event.js);";
+    let (_project, server) = serve(&[(
+        "f",
+        "handler: index.handler, memory: 256MB, timeout: 4s",
+        &[("index.js", code)],
+    )]);
+    let used = |js: &str| -> u32 {
+        let (_, log) = invoke_logged(server.endpoint(), "f", &json!({ "js": js }).to_string());
+        let (_, rest) = log.split_once("Max Memory Used: ").unwrap();
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
+    let idle = used("1");
+    assert!((10..100).contains(&idle), "{idle}");
+    // What was held since the last answer, is known of a process that still lives.
+    let hog = "globalThis.held = Buffer.alloc(100 * 1024 * 1024, 1); for (;;);";
+    let held = used(hog);
+    assert!(held >= idle + 90 && held < 256, "{idle}, {held}");
+    assert!(used("1") < idle + 50, "a new environment");
+    assert!(used("process.exit(1)") >= 10);
+    let bomb = "globalThis.held = []; for (;;) held.push(new Array(1e5).fill(held.length))";
+    assert_eq!(used(bomb), 256);
 }

@@ -58,6 +58,8 @@ struct State {
     credit: u32,
     /// Nonces of invocations that were taken back and that the worker has not dropped yet.
     recalled: VecDeque<u64>,
+    /// The most memory that the worker said that it has held, KiB.
+    max_rss_kib: u32,
     /// The worker is gone.
     ended: bool,
     /// Debuggers can attach to it: nothing is sent behind an invocation that may stop for as long as they like.
@@ -79,16 +81,17 @@ struct Pending {
 }
 
 impl Pending {
-    fn finish(self, outcome: Outcome, ran: Option<Ran>, reuse: Reuse) {
+    /// `ran`: what the worker says of it; else, the most memory that the worker is known to have held, KiB.
+    fn finish(self, outcome: Outcome, ran: Result<Ran, u32>, reuse: Reuse) {
         let duration = match ran {
-            Some(ran) => Duration::from_micros(ran.micros),
-            None => self.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
+            Ok(ran) => Duration::from_micros(ran.micros),
+            Err(_) => self.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
         };
         let finished = Finished {
             outcome,
             duration,
-            waited: ran.is_none_or(|ran| ran.waited),
-            max_memory_mb: mebibytes(ran.map_or(0, |ran| ran.max_rss_kib)),
+            waited: ran.map_or(true, |ran| ran.waited),
+            max_memory_mb: mebibytes(ran.map_or_else(|kib| kib, |ran| ran.max_rss_kib)),
             reuse,
         };
         // The caller may have gone.
@@ -96,14 +99,16 @@ impl Pending {
     }
 
     fn give_back(self) {
-        self.finish(Outcome::Crashed(CrashReason::Signal(9)), None, Reuse::NotStarted);
+        self.finish(Outcome::Crashed(CrashReason::Signal(9)), Err(0), Reuse::NotStarted);
     }
 }
 
 impl ProcessEnvironment {
     /// Takes over a worker that has loaded the function of `spec`. Must be called inside a tokio runtime.
-    pub(crate) fn new(worker: Worker, spec: Arc<EnvironmentSpec>) -> Self {
+    /// `max_rss_kib`: the most memory that it has held by now.
+    pub(crate) fn new(worker: Worker, spec: Arc<EnvironmentSpec>, max_rss_kib: u32) -> Self {
         let state = State {
+            max_rss_kib,
             inspected: worker.inspected.is_some(),
             held: worker.inspected.as_ref().is_some_and(Inspected::is_held),
             ..State::default()
@@ -112,7 +117,7 @@ impl ProcessEnvironment {
             state: Mutex::new(state),
             work: Notify::new(),
         });
-        let driver = tokio::spawn(drive(worker, link.clone()));
+        let driver = tokio::spawn(drive(worker, link.clone(), spec.config.memory_mb));
         Self {
             link,
             driver,
@@ -296,6 +301,7 @@ impl Link {
             _ => return Err(Broken),
         }
         state.credit = 0;
+        state.max_rss_kib = ran.max_rss_kib;
         let first = state.waiting.pop_front();
         let sent = state.waiting.len() - state.unsent;
         if let (Some(next), true) = (state.waiting.front_mut(), sent > 0) {
@@ -303,7 +309,7 @@ impl Link {
         }
         drop(state);
         if let Some(first) = first {
-            first.finish(outcome, Some(ran), reuse);
+            first.finish(outcome, Ok(ran), reuse);
         }
         Ok(())
     }
@@ -364,7 +370,7 @@ enum End {
 }
 
 /// Writes frames and reads answers until the worker ends or must end.
-async fn drive(worker: Worker, link: Arc<Link>) {
+async fn drive(worker: Worker, link: Arc<Link>, memory_mb: u32) {
     let Worker {
         stream,
         mut buffer,
@@ -420,12 +426,16 @@ async fn drive(worker: Worker, link: Arc<Link>) {
         }
     };
     // From here on nothing is started: whatever has no ticket left runs elsewhere.
-    let running = {
+    let (running, known) = {
         let mut state = link.lock();
         state.ended = true;
         state.recall(&tickets, 0);
         state.recalled.clear();
-        std::mem::take(&mut state.waiting)
+        (std::mem::take(&mut state.waiting), state.max_rss_kib)
+    };
+    let max_rss_kib = match end {
+        End::OutOfMemory => memory_mb * 1024,
+        _ => process.max_rss_kib().unwrap_or(known),
     };
     let reason = match end {
         End::OutOfMemory => CrashReason::OutOfMemory,
@@ -438,7 +448,7 @@ async fn drive(worker: Worker, link: Arc<Link>) {
             End::TimedOut if place == 0 => Outcome::TimedOut(pending.timeout),
             _ => Outcome::Crashed(reason.clone()),
         };
-        pending.finish(outcome, None, Reuse::Dirty);
+        pending.finish(outcome, Err(max_rss_kib), Reuse::Dirty);
     }
 }
 

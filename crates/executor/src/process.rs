@@ -278,9 +278,9 @@ impl Shared {
             match worker.next(&mut deadline).await {
                 Err(TooLate) => return Err(Initialised::TooSlow),
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
-                Ok(Some(FromWorker::Loaded { .. })) => {
+                Ok(Some(FromWorker::Loaded { max_rss_kib })) => {
                     return Ok(Started {
-                        environment: Arc::new(ProcessEnvironment::new(worker, spec.clone())),
+                        environment: Arc::new(ProcessEnvironment::new(worker, spec.clone(), max_rss_kib)),
                         init: begun.elapsed(),
                     });
                 }

@@ -48,6 +48,7 @@ impl Worker {
             tickets,
             process: Process {
                 process: Some(rustix::process::pidfd_open(pid, PidfdFlags::empty())?),
+                pid,
                 tmp: None,
                 nursery: nursery.clone(),
             },
@@ -128,6 +129,7 @@ pub(crate) fn make_room(buffer: &mut BytesMut) {
 /// The process itself. Dropped: killed, reaped, its `/tmp` removed.
 pub(crate) struct Process {
     process: Option<OwnedFd>,
+    pid: Pid,
     /// The environment's own `/tmp`.
     pub(crate) tmp: Option<Scratch>,
     nursery: Nursery,
@@ -140,6 +142,13 @@ impl Process {
         if let Some(tmp) = self.tmp.take() {
             tmp.keep();
         }
+    }
+
+    /// The most memory that it ever held, KiB, while it lives.
+    pub(crate) fn max_rss_kib(&self) -> Option<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 
     /// Kills it; it is reaped when this is dropped.
