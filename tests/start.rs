@@ -1,9 +1,12 @@
 //! What a newcomer sees first: a server that is up at once, and says what is true where it runs.
 
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Project, command, get, up_for_a_person, up_for_a_person_by, wait_for};
+use crate::support::{Kept, Project, command, get, request, up_for_a_person, up_for_a_person_by, wait_for};
 
 /// The quickstart, with a gateway on any port.
 fn quickstart() -> Project {
@@ -144,4 +147,95 @@ fn an_address_that_wants_a_signature_is_not_proposed() {
     assert!(start("none").contains("\n  curl http://"));
     let signed = start("iam");
     assert!(signed.contains("-> function f") && !signed.contains("curl"), "{signed}");
+}
+
+#[test]
+fn a_run_that_fails_is_told_where_the_server_runs() {
+    let project = Project::new(
+        "functions:\n  good: { code: ./good.js }\n  bad: { code: ./bad.js }\n  slow: { code: ./slow.js, timeout: 1s }\n  \
+         once: { code: ./bad.js, async: { retries: 0 } }\n",
+        &[
+            ("good.js", "exports.handler = async () => 1;"),
+            (
+                "bad.js",
+                "exports.handler = async () => { throw new TypeError('no luck\\u001b[2J\\nand more') };",
+            ),
+            ("slow.js", "exports.handler = async () => { for (;;); };"),
+        ],
+    );
+    let (up, output, text) = up_for_a_person(&project);
+    let endpoint = endpoint_of(&text);
+    for (function, kind) in [
+        ("good", "RequestResponse"),
+        ("bad", "RequestResponse"),
+        ("bad", "Event"),
+        ("once", "Event"),
+        ("slow", "RequestResponse"),
+    ] {
+        let path = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
+        let answer = request("POST", &path, &[("x-amz-invocation-type", kind)], b"{}");
+        assert!(matches!(answer.status, 200 | 202), "{answer:?}");
+    }
+    let mut told: Vec<String> = output
+        .lines()
+        .map(|line| line.unwrap())
+        .filter(|line| !line.is_empty())
+        .take(4)
+        .map(|line| line.split_once("  ").unwrap().1.to_owned())
+        .collect();
+    told.sort();
+    let again = told[1].clone();
+    assert!(
+        again.starts_with("bad failed: TypeError: no luck\u{1b}[2J ... (attempt 1; again at ") && again.ends_with(')'),
+        "{told:?}"
+    );
+    assert_eq!(
+        [&told[0], &told[2], &told[3]],
+        [
+            "bad failed: TypeError: no luck\u{1b}[2J ...",
+            "once failed: TypeError: no luck\u{1b}[2J ... (attempt 1, the last: now a dead letter)",
+            "slow timed out: Task timed out after 1.00 seconds",
+        ]
+    );
+    drop(up);
+}
+
+/// What holds a few lines is full of failures after a second.
+#[test]
+fn a_server_whose_output_nobody_reads_goes_on_and_ends() {
+    let long = "x".repeat(300);
+    let code = format!("exports.handler = async () => {{ throw new Error('{long}') }};");
+    let project = Project::new("functions: { bad: { code: ./bad.js } }\n", &[("bad.js", code.as_str())]);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&theirs, 4096).unwrap();
+    let mut up = {
+        let mut up = command(&["up", "--endpoint", "127.0.0.1:0"]);
+        up.current_dir(project.path()).stdout(OwnedFd::from(theirs));
+        Kept(up.spawn().unwrap())
+    };
+    let (mut output, mut text) = (BufReader::new(ours), String::new());
+    while !text.contains("Ctrl-C stops.") {
+        assert!(output.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let path = format!("{}/2015-03-31/functions/bad/invocations", endpoint_of(&text));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(request("POST", &path, &[], b"{}").status, 200);
+    }
+    let pid = rustix::process::Pid::from_child(&up.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let status = wait_for("the server to end", || up.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    let mut rest = Vec::new();
+    let _ = output.read_to_end(&mut rest);
+    assert!(
+        !String::from_utf8_lossy(&rest).contains("stopping"),
+        "it was read in time"
+    );
+}
+
+/// The endpoint's address, from what `up` says.
+fn endpoint_of(text: &str) -> String {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("endpoint "));
+    line.unwrap().split_whitespace().next().unwrap().to_owned()
 }

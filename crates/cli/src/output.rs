@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -22,6 +24,41 @@ pub fn print(text: &str) -> Result<(), Failure> {
         ErrorKind::BrokenPipe => Failure::Unread,
         _ => error.into(),
     })
+}
+
+/// A thread that prints lines, for who must not stand still when nobody reads them. Lines that find it [`UNREAD`] behind are dropped.
+pub struct Printer {
+    lines: SyncSender<String>,
+    done: Receiver<()>,
+}
+
+/// Lines that may wait to be printed.
+const UNREAD: usize = 64;
+
+impl Printer {
+    /// Starts the thread.
+    pub fn start() -> io::Result<Self> {
+        let (lines, unread) = sync_channel::<String>(UNREAD);
+        let (end, done) = sync_channel(1);
+        std::thread::Builder::new().name("print".into()).spawn(move || {
+            while let Ok(text) = unread.recv()
+                && line(text).is_ok()
+            {}
+            let _ = end.send(());
+        })?;
+        Ok(Self { lines, done })
+    }
+
+    /// What lines are given to.
+    pub fn lines(&self) -> SyncSender<String> {
+        self.lines.clone()
+    }
+
+    /// Waits a moment until the last line is printed. To be called when nobody else has anything to print.
+    pub fn finish(self) {
+        drop(self.lines);
+        let _ = self.done.recv_timeout(Duration::from_millis(500));
+    }
 }
 
 /// Says something on standard error. Where that is closed, whatever speaks goes on: a server does not end because nobody listens to its warnings.

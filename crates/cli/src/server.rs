@@ -10,10 +10,11 @@ use hikigane_api::{DebuggerDoor, Declared, Endpoint, Keys, Lambda, LambdaParts};
 use hikigane_executor::{EnvironmentSpec, Inspector, OwnEndpoint, Pool, ProcessExecutor, ProcessSettings};
 use hikigane_manifest::Loaded;
 use hikigane_model::{FunctionConfig, Qualifier, SandboxMode, UrlAuth};
-use hikigane_router::{Binding, Gate, Router, RouterParts, Routes};
+use hikigane_router::{Binding, FailedRun, Gate, Router, RouterParts, Routes};
 use hikigane_store::{Objects, Pin, SqliteStore};
 use hikigane_trigger::{Announcement, CancellationToken, Clock, Context, EventSink, PluginState, Source, SourceError};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use crate::{doctor, output};
@@ -202,6 +203,11 @@ impl Server {
     /// Where it listens for debuggers.
     pub fn debuggers(&self) -> Option<SocketAddr> {
         self.door.as_ref().map(|(inspector, _)| inspector.address())
+    }
+
+    /// The runs that fail from now on.
+    pub fn failures(&self) -> broadcast::Receiver<FailedRun> {
+        self.router.failures().follow()
     }
 
     /// Runs until `stop` resolves, then lets what runs end. An error is a source, the endpoint or the store that could not go on.

@@ -4,17 +4,30 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
+use chrono::{DateTime, Local};
 use hikigane_manifest::Manifest;
 use hikigane_model::FunctionConfig;
+use hikigane_router::{FailedRun, Then};
+use hikigane_store::RunStatus;
 use hikigane_trigger::{Announcement, Clock, TriggerPlugin};
 use rustix::process::{Resource, Rlimit};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::arguments::Up;
 use crate::server::{Server, Settings};
 use crate::{Failure, check, output};
+
+/// A terminal is for reading: between two lines of failures passes at least this.
+const BETWEEN_FAILURES: Duration = Duration::from_millis(100);
+
+/// As many characters of an error are shown.
+const ERROR_SHOWN: usize = 200;
 
 /// Runs a manifest until Ctrl-C, SIGTERM or the end of its terminal; a second Ctrl-C or SIGTERM ends at once.
 pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Failure> {
@@ -31,6 +44,7 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         Clock::system()
     };
     let summary = Summary::of(&loaded.manifest, plugins);
+    let printer = output::Printer::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
         .enable_all()
@@ -47,11 +61,16 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         // Whether anybody reads it or not, the server runs.
         let _ = output::print(&announcement(&server, &summary, &data, arguments.json)?);
         let json = arguments.json;
+        let lines = printer.lines();
+        if !json {
+            tokio::spawn(tell_failures(server.failures(), printer.lines()));
+        }
         let stop = async move {
             signals.first().await;
             if !json {
-                let _ =
-                    output::line("\nstopping: what runs may end, queued events stay queued (again to stop at once)");
+                let _ = lines.try_send(
+                    "\nstopping: what runs may end, queued events stay queued (again to stop at once)".to_owned(),
+                );
             }
             tokio::spawn(async move {
                 signals.again().await;
@@ -61,7 +80,56 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
         server.run(stop).await
     });
     runtime.shutdown_background();
+    printer.finish();
     result.map_err(Failure::Error)
+}
+
+/// Has a line printed for each run that fails, and in a flood for those of some moments.
+async fn tell_failures(mut failures: broadcast::Receiver<FailedRun>, lines: SyncSender<String>) {
+    loop {
+        let text = match failures.recv().await {
+            Ok(failed) => failure_line(&failed, &Local::now()),
+            Err(RecvError::Lagged(more)) => format!("... and {more} more runs that failed"),
+            Err(RecvError::Closed) => return,
+        };
+        let _ = lines.try_send(text);
+        tokio::time::sleep(BETWEEN_FAILURES).await;
+    }
+}
+
+/// `12:34:56  ingest failed: TypeError: x is not a function (attempt 1; again at 12:35:56)`.
+fn failure_line(failed: &FailedRun, now: &DateTime<Local>) -> String {
+    let error: serde_json::Value = serde_json::from_slice(&failed.error).unwrap_or_default();
+    let part = |name: &str| error[name].as_str().unwrap_or_default();
+    let message = part("errorMessage");
+    let (how, whole) = match failed.status {
+        RunStatus::Failed => ("failed", format!("{}: {message}", part("errorType"))),
+        other => {
+            let how = if other == RunStatus::TimedOut {
+                "timed out"
+            } else {
+                "crashed"
+            };
+            // Lambda's own errors begin with `RequestId: <id> Error: `.
+            let plain = message.split_once(" Error: ").map_or(message, |(_, plain)| plain);
+            (how, plain.to_owned())
+        }
+    };
+    let first = whole.lines().next().unwrap_or_default();
+    let mut text: String = first.chars().take(ERROR_SHOWN).collect();
+    if text.len() < whole.len() {
+        text.push_str(" ...");
+    }
+    let then = match failed.then {
+        Then::Told => String::new(),
+        Then::Again(due) => format!(
+            " (attempt {}; again at {})",
+            failed.attempt,
+            due.with_timezone(&Local).format("%H:%M:%S")
+        ),
+        Then::GivenUp => format!(" (attempt {}, the last: now a dead letter)", failed.attempt),
+    };
+    format!("{}  {} {how}: {text}{then}", now.format("%H:%M:%S"), failed.function)
 }
 
 /// Takes all the descriptors that this process may have: shells begin programs with 1,024, for the sake of those that still use `select`, and

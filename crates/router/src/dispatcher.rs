@@ -10,7 +10,7 @@ use hikigane_store::{Lease, NewEvent, Run, Settlement, StoreError};
 
 use crate::admission::Permit;
 use crate::router::Order;
-use crate::{Refusal, Router, Target, lineage, retry};
+use crate::{Refusal, Router, Target, Then, lineage, retry};
 
 /// Queued events of one function that run at once, unless more is set aside for it. AWS would start a thousand environments for a burst; one
 /// machine works the burst off faster with a few.
@@ -114,6 +114,11 @@ impl Router {
                 let response = completed.run.output.clone();
                 let outcome = &completed.report.outcome;
                 let settlement = retry::settle(&lease, outcome, response, &config, self.clock.now());
+                let then = match &settlement {
+                    Settlement::Retry { due, .. } => Then::Again(*due),
+                    _ => Then::GivenUp,
+                };
+                self.failures.tell(&completed.run, then);
                 self.settle(&lease, settlement, Some(completed.run)).await;
             }
             // The machine failed, not the function: again in a moment, at no cost of a retry.

@@ -16,7 +16,7 @@ mod stream;
 
 pub use admission::Admission;
 pub use ingress::Gate;
-pub use live::{LiveLogs, LogLine};
+pub use live::{FailedRun, Failures, LiveLogs, LogLine, Then};
 pub use router::{InvokeError, InvokeRequest, Invoked, Router, RouterParts};
 pub use routes::{Binding, Deployed, Refusal, Routes, Split, Target};
 pub use stream::Streaming;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Permit, Reservation};
-use crate::{Admission, Deployed, LiveLogs, Refusal, Routes, Target};
+use crate::{Admission, Deployed, Failures, LiveLogs, Refusal, Routes, Target, Then};
 
 /// What a router is made of.
 pub struct RouterParts {
@@ -54,6 +54,7 @@ pub struct Router {
     /// Invocations that run.
     pub(crate) running: TaskTracker,
     pub(crate) live: LiveLogs,
+    pub(crate) failures: Failures,
 }
 
 /// A call of Lambda's Invoke.
@@ -162,6 +163,7 @@ impl Router {
             stopping: CancellationToken::new(),
             running: TaskTracker::new(),
             live: LiveLogs::default(),
+            failures: Failures::default(),
         })
     }
 
@@ -196,6 +198,11 @@ impl Router {
     /// The logs as they are written.
     pub fn live_logs(&self) -> &LiveLogs {
         &self.live
+    }
+
+    /// The runs that fail, as they do.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Past runs.
@@ -300,6 +307,7 @@ impl Router {
         let (request_id, version) = (order.invocation.request_id.clone(), order.spec.version.clone());
         let completed = self.run(order, permit).await.map_err(InvokeError::Unavailable)?;
         let log = completed.run.log.clone();
+        self.failures.tell(&completed.run, Then::Told);
         self.history.record(completed.run);
         Ok(Invoked {
             request_id,
