@@ -25,6 +25,7 @@ mod destinations;
 mod disks;
 mod drops;
 mod durability;
+mod endings;
 mod endpoint;
 mod fuzz;
 mod gateway;
@@ -71,7 +72,7 @@ mod timeouts;
 mod tls;
 mod traces;
 mod triggers;
-mod unhandled;
+
 mod up;
 mod urls;
 mod versions;

@@ -7,6 +7,8 @@ export const environment = {
   settings: undefined,
   /** Major version of the Node.js that is stood in for. */
   node: 0,
+  /** Its whole version. */
+  version: "",
   /**
    * The id of the invocation that runs, for log lines. Before the first one it is what AWS's client logs then: `undefined` up to
    * Node.js 22, "-" later.

@@ -2,6 +2,7 @@
 // how its end is told.
 
 import { core, primordials } from "ext:core/mod.js";
+import { begin, comeTo, installListeners, leaveDrained, onException, removeListeners, takeCaught } from "ext:runtime/ending.js";
 import { environment, isModern } from "ext:runtime/environment.js";
 import { read } from "ext:runtime/foreign.js";
 import { findHandler, forgetModules } from "ext:runtime/handler.js";
@@ -9,7 +10,6 @@ import { complain, patchConsole, patchStreams, warn } from "ext:runtime/log.js";
 import { installNavigator } from "ext:runtime/navigator.js";
 import { initError, invokeError, RuntimeError } from "ext:runtime/report.js";
 import { answerStream, beginStore, installAwslambda } from "ext:runtime/streaming.js";
-import { installListeners, leave, removeListeners } from "ext:runtime/unhandled.js";
 import { op_stop_at_handler } from "ext:core/ops";
 
 const {
@@ -24,6 +24,8 @@ const receiver = {};
 let shownTrace = "";
 /** Ends an invocation that waits for the event loop to drain. */
 let onDrained;
+/** Whether its listeners know that it has drained. */
+let beforeExit = false;
 /** Whether a debugger has been waited for, which stops at the handler. */
 let stops = false;
 
@@ -33,6 +35,7 @@ const NODE_VERSIONS = { __proto__: null, 16: "16.20.2", 18: "18.20.8", 20: "20.1
 
 /** Becomes the environment of one function. Returns a promise; rejects with Lambda's error JSON. */
 async function load(json) {
+  begin();
   try {
     const settings = JSONParse(json);
     environment.settings = settings;
@@ -75,6 +78,7 @@ async function rehearse(json) {
   target = undefined;
   environment.settings = undefined;
   environment.node = 0;
+  environment.version = "";
   environment.requestId = undefined;
 }
 
@@ -86,6 +90,7 @@ function becomeNode(process, settings) {
     process.env.TZ = TZ;
   }
   const version = NODE_VERSIONS[settings.node_major] ?? `${settings.node_major}.0.0`;
+  environment.version = version;
   ObjectDefineProperty(process, "version", { __proto__: null, value: `v${version}`, enumerable: true, configurable: true });
   ObjectDefineProperty(process.versions, "node", { __proto__: null, value: version, enumerable: true, configurable: true });
   delete process.versions.deno;
@@ -116,7 +121,9 @@ function becomeNode(process, settings) {
 function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
   environment.requestId = id;
   environment.tenantId = tenant;
+  begin();
   onDrained = undefined;
+  beforeExit = false;
   if (trace !== shownTrace) {
     showTrace(trace);
   }
@@ -253,7 +260,9 @@ function withCallback(event, describe) {
     let answered = false;
     const fail = (error) => {
       answered = true;
-      reject(invokeError(error));
+      const json = invokeError(error);
+      comeTo(false, json);
+      reject(json);
     };
     const succeed = (value) => {
       if (answered) {
@@ -261,7 +270,9 @@ function withCallback(event, describe) {
         return;
       }
       answered = true;
-      resolve(resultJson(value));
+      const json = resultJson(value);
+      comeTo(true, json);
+      resolve(json);
     };
     /** Only the first of all these functions does anything. What throws has not been called. */
     const first = (call) => (error, value) => {
@@ -328,6 +339,7 @@ function stream(event, context) {
       if (!over) {
         over = true;
         const json = invokeError(error);
+        comeTo(false, json);
         abandon(() => reject(json));
       }
     };
@@ -342,6 +354,7 @@ function stream(event, context) {
     const end = () => {
       if (returned && written !== undefined && !over) {
         over = true;
+        comeTo(true, written);
         resolve(written);
       }
     };
@@ -375,12 +388,24 @@ function stream(event, context) {
 
 /** Runs ticks, and what hears of rejections that nobody has handled. An error that nobody handles ends the process here. */
 function runTicks() {
-  core.__drainNextTickAndMacrotasks();
+  try {
+    core.__drainNextTickAndMacrotasks();
+  } catch (error) {
+    onException(error);
+  }
 }
 
 /** Runs immediates: the client calls handlers, and asks for the next event, in the phase before theirs. */
 function runImmediates() {
-  core.runImmediateCallbacks();
+  do {
+    takeCaught();
+    try {
+      core.runImmediateCallbacks();
+    } catch (error) {
+      onException(error);
+    }
+    // Those behind one that has thrown wait for another call.
+  } while (takeCaught());
   runTicks();
 }
 
@@ -390,14 +415,21 @@ function rest() {
   runImmediates();
 }
 
-/** Nothing is left that could settle what is waited for. What has not set `onDrained` has then ended, as its Node.js ends. */
+/** Nothing is left that could settle what is waited for. Without `onDrained`, it has then ended, as its Node.js ends. */
 function drained() {
   const end = onDrained;
   onDrained = undefined;
-  if (end === undefined) {
-    leave(0);
+  if (end !== undefined) {
+    end();
+  } else if (beforeExit) {
+    leaveDrained();
   }
-  end();
+  beforeExit = true;
+  try {
+    globalThis.process.emit("beforeExit", globalThis.process.exitCode ?? 0);
+  } catch (error) {
+    onException(error);
+  }
 }
 
 /** What version 3 of the client says of an async handler that has not ended when the event loop has drained. */

@@ -10,8 +10,8 @@ import { core, internals, primordials } from "ext:core/mod.js";
 import { windowOrWorkerGlobalScope } from "ext:runtime/98_global_scope_shared.js";
 import { installNamespace, namespace } from "ext:runtime/namespace.js";
 import { op_on_listener_exception } from "ext:core/ops";
+import { installEnd, onException, onRejection, throwLater } from "ext:runtime/ending.js";
 import * as lambda from "ext:runtime/lambda.js";
-import { onException, onRejection, throwLater } from "ext:runtime/unhandled.js";
 
 const { ObjectDefineProperty, ObjectKeys, ObjectSetPrototypeOf } = primordials;
 
@@ -39,6 +39,7 @@ function start() {
   core.setWasmStreamingCallback((source, rid) => fetchModule().handleWasmStreaming(source, rid));
   core.setReportExceptionCallback((error) => onException(error));
   op_on_listener_exception(throwLater);
+  installEnd();
   core.setBuildInfo("x86_64-unknown-linux-gnu");
 
   ObjectSetPrototypeOf(globalThis, Window.prototype);

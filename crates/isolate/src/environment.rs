@@ -47,7 +47,7 @@ struct Entry {
 pub struct Failure {
     /// `{"errorType", "errorMessage", "trace"}`.
     pub json: Bytes,
-    /// False when the event loop itself has failed.
+    /// False when the environment cannot go on: the event loop itself has failed, or the process ends.
     pub reusable: bool,
 }
 

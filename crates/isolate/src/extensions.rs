@@ -67,7 +67,7 @@ extension!(
         op_answer_room,
         op_processors,
         op_stop_at_handler,
-        op_fail,
+        op_tell_end,
         op_on_listener_exception,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
@@ -93,7 +93,7 @@ extension!(
     esm_entry_point = "ext:runtime/main.js",
     esm = [
         dir "js", "namespace.js", "98_global_scope_shared.js", "environment.js", "foreign.js", "log.js", "report.js", "require.js",
-        "handler.js", "navigator.js", "streaming.js", "unhandled.js", "lambda.js", "main.js",
+        "handler.js", "navigator.js", "streaming.js", "ending.js", "lambda.js", "main.js",
     ],
     lazy_loaded_js = [dir "js", "errors.js"],
     middleware = |op: OpDecl| match op.name {
@@ -126,8 +126,8 @@ pub trait Outlet {
     fn send(&self, bytes: &[u8]) -> usize;
     /// Waits for room; false when the answer is over.
     fn room(self: Rc<Self>) -> LocalBoxFuture<'static, bool>;
-    /// The process is about to end by an error that nobody has handled: Lambda's error JSON.
-    fn fail(&self, json: String);
+    /// The process is about to end: what the invocation that runs has returned, or Lambda's error JSON.
+    fn tell_end(&self, returned: bool, told: &[u8]);
 }
 
 /// Where answers go that do not wait for the end of the handler.
@@ -223,9 +223,9 @@ fn op_stop_at_handler(state: Rc<RefCell<OpState>>) {
 }
 
 #[op2(fast)]
-fn op_fail(state: &mut OpState, #[string] json: String) {
+fn op_tell_end(state: &mut OpState, returned: bool, #[buffer] told: &[u8]) {
     if let Some(outlet) = outlet(state) {
-        outlet.fail(json);
+        outlet.tell_end(returned, told);
     }
 }
 

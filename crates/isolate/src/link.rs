@@ -147,8 +147,6 @@ struct Invocation {
     begun: Instant,
     /// Whether the handler waited for anything but the processor.
     waited: bool,
-    /// What the handler came to, when it has.
-    result: Option<Result<Bytes, Failure>>,
 }
 
 impl Invocation {
@@ -236,7 +234,6 @@ impl Link {
             nonce: frame.nonce,
             begun: Instant::now(),
             waited: false,
-            result: None,
         }));
         if frame.streams {
             self.answer.set(Some(Answer {
@@ -253,24 +250,15 @@ impl Link {
         }
     }
 
-    /// Its handler is through. That stands, even if what it has left to be done ends the process.
-    pub fn ends(&self, result: Result<Bytes, Failure>) {
-        if let State::Runs(invocation) = &mut *self.state.borrow_mut() {
-            invocation.result = Some(result);
-        }
-    }
-
     /// The invocation has ended: its answer is sent, or the end of what was streamed.
-    pub fn answer(&self) -> Result<(), String> {
+    pub fn answer(&self, result: Result<Bytes, Failure>) -> Result<(), String> {
         if self.answer.take().is_some() {
             self.over.notify_waiters();
         }
-        if let State::Runs(mut invocation) = self.state.replace(State::Waits)
-            && let Some(result) = invocation.result.take()
-        {
-            return self.send(&invocation.told(result));
+        match self.state.replace(State::Waits) {
+            State::Runs(invocation) => self.send(&invocation.told(result)),
+            State::Loads | State::Waits => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends a frame in the middle of an invocation. When the server is gone, the worker has nobody to live for.
@@ -393,20 +381,20 @@ impl Outlet for Link {
         .boxed_local()
     }
 
-    fn fail(&self, json: String) {
-        let error = json.into();
-        let told = match self.state.replace(State::Waits) {
+    fn tell_end(&self, returned: bool, told: &[u8]) {
+        let told = Bytes::copy_from_slice(told);
+        let frame = match self.state.replace(State::Waits) {
             State::Loads => FromWorker::LoadFailed {
                 max_rss_kib: memory::max_rss_kib(),
-                error,
+                error: told,
             },
-            State::Runs(mut invocation) => {
-                let ended = |json| Failure { json, reusable: false };
-                let result = invocation.result.take().unwrap_or(Err(ended(error)));
-                invocation.told(result.map_err(|failure| ended(failure.json)))
-            }
+            State::Runs(invocation) if returned => invocation.told(Ok(told)),
+            State::Runs(invocation) => invocation.told(Err(Failure {
+                json: told,
+                reusable: false,
+            })),
             State::Waits => return,
         };
-        self.tell(|out| told.encode(out));
+        self.tell(|out| frame.encode(out));
     }
 }

@@ -103,11 +103,10 @@ pub fn live(
             Ok(_) => (true, true),
             Err(failure) => (false, failure.reusable),
         };
-        link.ends(result);
         if reusable {
             environment.rest();
         }
-        link.answer()?;
+        link.answer(result)?;
         if !reusable {
             return Ok(());
         }

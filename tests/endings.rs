@@ -1,9 +1,9 @@
-//! What becomes of errors that no code of the function handles: up to Node.js 22 AWS's client reports them, later Node.js ends as it does
-//! anywhere. The rules are those of npm aws-lambda-ric 3.3.0 and 4.0.2, as they were seen to run.
+//! How a function's process ends, and what is told then. Errors that no code of the function handles are reported by AWS's client up to
+//! Node.js 22; later Node.js ends as it does anywhere. The rules are those of npm aws-lambda-ric 3.3.0 and 4.0.2, as they were seen to run.
 
 use serde_json::json;
 
-use crate::support::{Project, Server, call, error_of, invoke_logged, serve};
+use crate::support::{Project, Server, call, error_of, invoke_logged, request, serve, wait_for};
 
 /// Runs `event.js` as the body of an async function; answers what that returns, or how often it has run.
 const CODE: &str = r#"
@@ -46,14 +46,20 @@ const STATUS_1: &str = "Runtime exited with error: exit status 1";
 #[test]
 fn what_is_thrown_where_nobody_catches_it_is_told_as_what_it_is() {
     let thrown = [
-        ("1", "number", "1"),
-        ("'text'", "string", "text"),
-        ("{ a: 1 }", "object", "[object Object]"),
-        ("new RangeError('r')", "RangeError", "r"),
+        ("1", "number", "1", "\n1\n(Use `node --trace-uncaught"),
+        ("'text'", "string", "text", "\ntext\n(Use `node --trace-uncaught"),
+        (
+            "{ a: 1 }",
+            "object",
+            "[object Object]",
+            "\n{ a: 1 }\n(Use `node --trace-uncaught",
+        ),
+        ("new RangeError('r')", "RangeError", "r", "\nRangeError: r\n    at "),
         (
             "Object.assign(new Error('own'), { name: 'OwnError' })",
             "OwnError",
             "own",
+            "Error [OwnError]: own\n    at ",
         ),
     ];
     let places = [
@@ -65,7 +71,7 @@ fn what_is_thrown_where_nobody_catches_it_is_told_as_what_it_is() {
     ];
     for node in [20, 22, 24] {
         let (_project, server) = server(node);
-        for (thrown, kind, message) in thrown {
+        for (thrown, kind, message, printed) in thrown {
             for place in places {
                 if place.contains("emit") && !thrown.contains("Error") {
                     continue;
@@ -73,8 +79,7 @@ fn what_is_thrown_where_nobody_catches_it_is_told_as_what_it_is() {
                 let js = format!("{}; await wait(10000)", place.replace('X', thrown));
                 if node == 24 {
                     let log = exits(&server, &js, STATUS_1);
-                    let shown = message.trim_start_matches("[object Object]");
-                    assert!(log.contains(shown) && log.contains("\nNode.js v24."), "{js}: {log}");
+                    assert!(log.contains(printed) && log.contains("\n\nNode.js v24."), "{js}: {log}");
                     assert!(!log.contains("Uncaught Exception"), "{log}");
                 } else {
                     let (found_kind, found_message, log) = fails(&server, &js);
@@ -151,20 +156,36 @@ fn what_a_handler_leaves_behind_ends_its_own_invocation_or_only_the_environment(
             "Unhandled Promise Rejection",
         ),
     ];
+    let ways = [
+        "",
+        "await wait(2); ",
+        "await require('fs').promises.readFile(process.env.LAMBDA_TASK_ROOT + '/index.js'); ",
+    ];
     for node in [20, 22] {
         let (_project, server) = server(node);
-        for (js, title) in left {
-            let (answer, log) = invoke_logged(
-                server.endpoint(),
-                "f",
-                &json!({"js": format!("{js}; return 'fine'")}).to_string(),
+        for (way, (js, title)) in ways.iter().flat_map(|way| left.map(|left| (way, left))) {
+            let fine = json!({"js": format!("{way}{js}; return 'fine'")}).to_string();
+            let (answer, log) = invoke_logged(server.endpoint(), "f", &fine);
+            assert_eq!(answer.text(), "\"fine\"", "{node}: {way}{js}");
+            assert!(log.contains(title) && log.contains("left"), "{node}: {way}{js}: {log}");
+            assert!(is_new(&server), "{node}: {way}{js}");
+            let (kind, message, _) = fails(&server, &format!("{way}{js}; throw new TypeError('own')"));
+            assert_eq!(
+                (kind.as_str(), message.as_str()),
+                ("TypeError", "own"),
+                "{node}: {way}{js}"
             );
-            assert_eq!(answer.text(), "\"fine\"", "{node}: {js}");
-            assert!(log.contains(title) && log.contains("left"), "{node}: {js}: {log}");
-            assert!(is_new(&server), "{node}: {js}");
-            let (kind, message, _) = fails(&server, &format!("{js}; throw new TypeError('own')"));
-            assert_eq!((kind.as_str(), message.as_str()), ("TypeError", "own"), "{node}: {js}");
-            assert!(is_new(&server), "{node}: {js}");
+            assert!(is_new(&server), "{node}: {way}{js}");
+        }
+        for leaves in [
+            "process.nextTick(() => process.exit(3))",
+            "setImmediate(() => process.exit(3))",
+            "process.removeAllListeners('uncaughtException'); setImmediate(() => { throw new Error('left') })",
+        ] {
+            let fine = json!({"js": format!("{leaves}; return 'fine'")}).to_string();
+            let (answer, _) = invoke_logged(server.endpoint(), "f", &fine);
+            assert_eq!(answer.text(), "\"fine\"", "{node}: {leaves}");
+            assert!(is_new(&server), "{node}: {leaves}");
         }
         // This comes before the handler's promise is settled.
         let (kind, ..) = fails(
@@ -174,10 +195,62 @@ fn what_a_handler_leaves_behind_ends_its_own_invocation_or_only_the_environment(
         assert_eq!(kind, "RangeError");
     }
     let (_project, server) = server(24);
-    for (js, _) in left {
-        let log = exits(&server, &format!("{js}; return 'fine'"), STATUS_1);
+    for (way, (js, _)) in ways[..2].iter().flat_map(|way| left.map(|left| (way, left))) {
+        let log = exits(&server, &format!("{way}{js}; return 'fine'"), STATUS_1);
         assert!(log.contains("Error: left"), "{log}");
-        assert!(is_new(&server), "{js}");
+        assert!(is_new(&server), "{way}{js}");
+    }
+}
+
+/// What the client has told by then stands, however the process ends.
+#[test]
+fn an_answer_by_callback_stands_when_the_process_ends_behind_it() {
+    let code = "exports.handler = (event, context, callback) => new Function('context', 'callback', event.js)(context, callback);";
+    let (_project, server) = serve(&[(
+        "f",
+        "handler: index.handler, runtime: nodejs22.x",
+        &[("index.js", code)],
+    )]);
+    for js in [
+        "context.succeed('x'); process.exit(0)",
+        "setTimeout(() => { context.succeed('x'); process.exit(4) }, 5)",
+        "setTimeout(() => { context.succeed('x'); throw new Error('after') }, 5)",
+        "context.callbackWaitsForEmptyEventLoop = false; setTimeout(() => { callback(null, 'x'); process.exit(0) }, 5)",
+    ] {
+        assert_eq!(call(&server, "f", &json!({ "js": js }).to_string()), "x", "{js}");
+    }
+}
+
+/// An event whose handler has answered is done; one that has failed is tried again.
+#[test]
+fn an_event_is_tried_again_where_its_invocation_has_failed() {
+    let code = "exports.handler = async () => { await new Promise((done) => setTimeout(done, 2)); Promise.reject(new Error('left')); return 1; };";
+    let files = [("index.js", code)];
+    let settings = |node: u32| format!("handler: index.handler, runtime: nodejs{node}.x, async: {{ retries: 0 }}");
+    let (_project, server) = serve(&[("n22", &settings(22), &files), ("n24", &settings(24), &files)]);
+    for (function, status) in [("n22", "succeeded"), ("n24", "crashed")] {
+        let path = format!("{}/2015-03-31/functions/{function}/invocations", server.endpoint());
+        let answer = request("POST", &path, &[("x-amz-invocation-type", "Event")], b"{}");
+        assert_eq!(answer.status, 202);
+        let run = wait_for("the run", || {
+            server.runs(&format!("?function={function}")).into_iter().next()
+        });
+        assert_eq!(run["status"], status, "{run}");
+    }
+}
+
+#[test]
+fn immediates_run_with_the_invocation_that_left_them() {
+    for node in [22, 24] {
+        let (_project, server) = server(node);
+        let listen = "process.removeAllListeners('uncaughtException'); process.on('uncaughtException', () => console.log('handled'));";
+        let js = format!(
+            "{listen} setImmediate(() => {{ throw 1 }}); setImmediate(() => console.log('second')); return 'a'"
+        );
+        let (answer, log) = invoke_logged(server.endpoint(), "f", &json!({ "js": js }).to_string());
+        assert_eq!(answer.text(), "\"a\"");
+        let (handled, second) = (log.find("\thandled"), log.find("\tsecond"));
+        assert!(handled.is_some() && handled < second, "{node}: {log}");
     }
 }
 
@@ -225,7 +298,7 @@ fn the_functions_own_listeners_are_told_where_they_are_on_aws() {
     let rejected = "process.on('unhandledRejection', (error) => console.log('own', error.message)); Promise.reject(new Error('it')); await wait(5); return 'fine'";
     let modern = server(24);
     let older = server(22);
-    for js in [thrown, rejected] {
+    for (js, reported) in [(thrown, "Error"), (rejected, "Runtime.UnhandledPromiseRejection")] {
         let answers = |server: &Server, js: &str| {
             let (answer, log) = invoke_logged(server.endpoint(), "f", &json!({ "js": js }).to_string());
             assert_eq!(answer.text(), "\"fine\"", "{js}: {log}");
@@ -234,7 +307,7 @@ fn the_functions_own_listeners_are_told_where_they_are_on_aws() {
         answers(&modern.1, js);
         // The client's listener comes first, and ends the process.
         let (kind, _, log) = fails(&older.1, js);
-        assert!(kind == "Error" || kind == "Runtime.UnhandledPromiseRejection", "{kind}");
+        assert_eq!(kind, reported);
         assert!(!log.contains("\town it"), "{log}");
         let alone = format!(
             "for (const name of ['uncaughtException', 'unhandledRejection']) process.removeAllListeners(name); {js}"
@@ -251,18 +324,27 @@ fn the_functions_own_listeners_are_told_where_they_are_on_aws() {
     let exit = "process.on('exit', (code) => console.log('exit', code)); setTimeout(() => { throw new Error('it') }); await wait(5000)";
     assert!(exits(&modern.1, exit, STATUS_1).contains("\texit 1"));
     assert!(fails(&older.1, exit).2.contains("\texit 129"));
-    for taken in [
-        "process.exit = process.reallyExit = () => {}",
-        "process.emit = () => { throw 1 }",
-        "process._fatalException = null",
+    // Who listens has the last word on the code, and can do nothing else about it.
+    let late = "setTimeout(() => { throw new Error('it') }); await wait(5000)";
+    for (before, code) in [
+        ("process.on('exit', () => { process.exitCode = 42 })", 42),
+        ("process.on('exit', () => { throw new Error('late') })", 1),
+        ("process.on('exit', () => process.exit(3))", 3),
+        ("process.exit = process.reallyExit = () => {}", 1),
+        ("process.emit = () => { throw 1 }", 7),
+        ("process._fatalException = null", 6),
+        ("Object.defineProperty(process, 'version', { get() { throw 1 } })", 1),
+        ("require('util').inspect = () => { throw 1 }", 1),
+        ("process.exitCode = 9", 1),
     ] {
-        for (server, _) in [(&modern.1, 24), (&older.1, 22)] {
-            let (kind, ..) = fails(
-                server,
-                &format!("{taken}; setTimeout(() => {{ throw new Error('it') }}); await wait(5000)"),
-            );
-            assert!(kind == "Error" || kind == "Runtime.ExitError", "{taken}: {kind}");
-            assert!(is_new(server), "{taken}");
+        let how = format!("Runtime exited with error: exit status {code}");
+        exits(&modern.1, &format!("{before}; {late}"), &how);
+        assert!(is_new(&modern.1), "{before}");
+        // The client has reported it by then.
+        if !before.contains("emit") && !before.contains("_fatal") {
+            let (kind, message, _) = fails(&older.1, &format!("{before}; {late}"));
+            assert_eq!((kind.as_str(), message.as_str()), ("Error", "it"), "{before}");
+            assert!(is_new(&older.1), "{before}");
         }
     }
 }
@@ -313,6 +395,12 @@ fn a_handler_that_can_never_settle_is_told_at_once() {
         "Runtime exited without providing a reason",
     );
     assert!(is_new(&server));
+    let nine =
+        "process.exitCode = 9; process.on('exit', (code) => console.log('exit', code)); await new Promise(() => {})";
+    let log = exits(&server, nine, "Runtime exited with error: exit status 9");
+    assert!(log.contains("\texit 9"), "{log}");
+    let found = "let settle; process.on('beforeExit', () => settle('settled')); return await new Promise((done) => settle = done)";
+    assert_eq!(call(&server, "f", &json!({ "js": found }).to_string()), "settled");
 
     // Of code that never ends to load, V8 says where.
     let waits = [(

@@ -1,19 +1,39 @@
-// What becomes of an error that no code of the function has handled: what Node.js does, and what AWS's client adds to it.
+// How the process ends: by an error that no code of the function has handled, or because it wants to. What Node.js does, and what AWS's
+// client adds to it.
 
 import process from "node:process";
 import { core, primordials } from "ext:core/mod.js";
-import { isModern } from "ext:runtime/environment.js";
+import { environment, isModern } from "ext:runtime/environment.js";
 import { isError } from "ext:runtime/foreign.js";
 import { uncaughtException, unhandledRejection } from "ext:runtime/report.js";
-import { op_exit, op_fail, op_print_line, op_set_exit_code } from "ext:core/ops";
+import { op_exit, op_print_line, op_set_exit_code, op_tell_end } from "ext:core/ops";
 
-const { Error, ObjectDefineProperties, String } = primordials;
+const { Error, Number, ObjectDefineProperties, String } = primordials;
 
 const loadUtil = core.createLazyLoader("node:util");
 
+/** What the invocation that runs has come to, or the loading, where it stands even if the process ends: `{ returned, told }`. */
+let outcome;
+
+/** Nothing has come of it yet. */
+export function begin() {
+  outcome = undefined;
+}
+
 /**
- * Up to Node.js 22, AWS's client reports such errors in Lambda's JSON. Its listeners are there before the function's own, so those are
- * never told, unless the function removes the client's. Later clients leave such errors to Node.js (npm aws-lambda-ric 3.3.0 and 4.0.2).
+ * It has come to this: JSON text, or the last bytes of a stream. Version 3 of the client has told it by then; version 4 tells it when ticks
+ * and immediates have run, so there it does not stand yet.
+ */
+export function comeTo(returned, told) {
+  if (!isModern()) {
+    outcome = { __proto__: null, returned, told };
+  }
+}
+
+/**
+ * Up to Node.js 22, AWS's client reports errors that nobody handles in Lambda's JSON. Its listeners are there before the function's own, so
+ * those are never told, unless the function removes the client's. Later clients leave such errors to Node.js (npm aws-lambda-ric 3.3.0 and
+ * 4.0.2).
  */
 export function installListeners() {
   if (!isModern()) {
@@ -51,20 +71,34 @@ export function onRejection(reason, promise) {
   onException(error, true);
 }
 
+/** Whether one has come by since somebody asked. */
+let caught = false;
+
+/** Whether there was an exception since this was asked for the last time. */
+export function takeCaught() {
+  const was = caught;
+  caught = false;
+  return was;
+}
+
 /** An exception that was thrown where no code of the function is left to catch it. */
 export function onException(error, isRejection = false) {
+  caught = true;
   let last = error;
-  let code = 1;
+  // Node.js's codes: for no way to tell of it, and for a listener that throws.
+  let code = 6;
   try {
-    if (process._fatalException(error, isRejection)) {
-      return;
+    if (typeof process._fatalException === "function") {
+      code = 7;
+      if (process._fatalException(error, isRejection)) {
+        return;
+      }
+      code = 1;
     }
   } catch (thrown) {
-    // Node.js's code for it.
-    code = 7;
     last = thrown;
   }
-  op_print_line(`${describe(last)}\n\nNode.js ${process.version}\n`);
+  op_print_line(`${describe(last)}\n\nNode.js v${environment.version}\n`);
   leave(code);
 }
 
@@ -96,12 +130,20 @@ function describe(error) {
     const text = typeof error === "string" ? error : loadUtil().inspect(error);
     return isError(error) ? text : `${text}\n(Use \`node --trace-uncaught ...\` to show where the exception was thrown)`;
   } catch {
+    // The function has its own ideas of how errors look.
+  }
+  try {
+    return String(error?.stack ?? error);
+  } catch {
     return typeof error;
   }
 }
 
-/** Ends the process, as `process.exit` does: listeners of `exit` are told. `failure`: Lambda's error JSON for what it was at. */
+/** Ends the process, as `process.exit` does: listeners of `exit` are told. `failure`: Lambda's error JSON, if nothing has come of it before. */
 export function leave(code, failure) {
+  if (outcome === undefined && failure !== undefined) {
+    outcome = { __proto__: null, returned: false, told: failure };
+  }
   let last = code;
   try {
     process.exitCode = code;
@@ -109,12 +151,35 @@ export function leave(code, failure) {
       process._exiting = true;
       process.emit("exit", code);
     }
+    last = Number(process.exitCode);
   } catch {
-    last = 7;
+    // A listener has thrown.
   }
-  if (failure !== undefined) {
-    op_fail(failure);
+  end(last);
+}
+
+/** The event loop has drained: Node.js ends, unless somebody still finds something to do. */
+export function leaveDrained() {
+  let code = 0;
+  try {
+    code = Number(process.exitCode ?? 0);
+  } catch {
+    // It is no number.
   }
-  op_set_exit_code(last);
+  leave(code);
+}
+
+/** Ends the process without a further word to the function. */
+function end(code) {
+  if (outcome !== undefined) {
+    const { returned, told } = outcome;
+    op_tell_end(returned, typeof told === "string" ? core.encode(told) : told);
+  }
+  op_set_exit_code(code | 0);
   op_exit();
+}
+
+/** What `process.exit` calls at last. */
+export function installEnd() {
+  process.reallyExit = (code) => end(Number(code ?? 0));
 }
