@@ -116,6 +116,9 @@ async function loadUserModule(directory, name) {
   try {
     const path = `${start}${name}`;
     if (file !== null && directory === "" && StringPrototypeStartsWith(file, `${name}.`)) {
+      if (op_kind_of_file(`${root}/${file}`) !== FILE) {
+        throw missing(name);
+      }
       return await loadFile(`${root}/${file}`, StringPrototypeSlice(file, StringPrototypeLastIndexOf(file, ".")));
     }
     if (!isModern() && op_kind_of_file(path) === DIRECTORY) {
@@ -141,11 +144,15 @@ function resolveAsNode(name, paths) {
   try {
     return loadModule().createRequire(`${environment.settings.root}/index.mjs`).resolve(name, { paths });
   } catch {
-    throw new RuntimeError(
-      "Runtime.ImportModuleError",
-      `Error: Cannot find module '${name}'\nRequire stack:\n- /var/runtime/index.mjs`,
-    );
+    throw missing(name);
   }
+}
+
+function missing(name) {
+  return new RuntimeError(
+    "Runtime.ImportModuleError",
+    `Error: Cannot find module '${name}'\nRequire stack:\n- /var/runtime/index.mjs`,
+  );
 }
 
 /** Takes what was loaded out of the caches of `require()`. */
