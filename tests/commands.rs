@@ -298,6 +298,11 @@ fn logs_of_past_runs_are_printed_oldest_first() {
     };
     assert_eq!(said(&[]), ["first", "second", "third"]);
     assert_eq!(said(&["one"]), ["first", "third"]);
+    let lines = |arguments: &[&str]| ask(&project, &server, &[&["logs"], arguments].concat()).out;
+    for (line, function) in lines(&[]).lines().zip(["one"; 4].into_iter().chain(["two"; 4])) {
+        assert!(line.starts_with(&format!("{function} | ")), "{line}");
+    }
+    assert!(!lines(&["one"]).contains("one | "));
     assert_eq!(said(&["-n", "1"]), ["third"]);
     let done = ask(&project, &server, &["logs", "two", "--json"]);
     let record: Value = serde_json::from_str(done.out.trim()).unwrap();
@@ -333,6 +338,10 @@ fn logs_are_followed_while_the_function_still_runs() {
     while !text.contains("\tINFO\tbegun 7\n") {
         assert!(output.read_line(&mut text).unwrap() > 0, "{text}");
     }
+    let ends = text
+        .lines()
+        .filter(|line| !line.starts_with("echo | ") && !line.starts_with("slow | "));
+    assert_eq!(ends.count(), 0, "{text}");
     assert_eq!(server.queued(), 1, "the function still runs");
     drop(follower);
     assert_eq!(

@@ -179,6 +179,9 @@ fn run_json(recorded: &RecordedRun, whole: bool) -> Value {
 #[serde(deny_unknown_fields)]
 struct LogQuery {
     function: Option<String>,
+    /// Whether each line begins with its function.
+    #[serde(default)]
+    names: bool,
 }
 
 /// Lines from now on, as plain text; a first empty line tells the client that it listens.
@@ -186,7 +189,7 @@ async fn logs(
     State(endpoint): State<Endpoint>,
     Input(Query(query)): Input<Query<LogQuery>>,
 ) -> Result<Response, ApiError> {
-    let wanted = function(query.function)?;
+    let (wanted, names) = (function(query.function)?, query.names);
     let mut follow = endpoint.router.live_logs().follow();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(64);
     let _ = sender.try_send(Bytes::from_static(b"\n"));
@@ -197,8 +200,9 @@ async fn logs(
                 () = sender.closed() => return,
             };
             let text = match line {
-                Ok(line) if wanted.as_ref().is_none_or(|wanted| *wanted == line.function) => line.text,
-                Ok(_) => continue,
+                Ok(line) if wanted.as_ref().is_some_and(|wanted| *wanted != line.function) => continue,
+                Ok(line) if names => named(line.function.as_str(), &line.text),
+                Ok(line) => line.text,
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
                     format!("[hikigane] {missed} pieces of log passed while this client was slow\n")
                 }
@@ -211,6 +215,12 @@ async fn logs(
     });
     let body = Body::new(http_body_util::StreamBody::new(LogBody(receiver)));
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}
+
+/// Each line of a log behind the name of its function.
+pub fn named(function: &str, log: &str) -> String {
+    let lines = log.split_inclusive('\n');
+    lines.map(|line| format!("{function} | {line}")).collect()
 }
 
 /// The channel of log text as the frames of a body.

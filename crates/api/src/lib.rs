@@ -42,7 +42,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use admin::paths;
+pub use admin::{named, paths};
 pub use inspector::{DebuggerDoor, front_end};
 pub use keys::Keys;
 pub use lambda::{Declared, Lambda, LambdaParts};

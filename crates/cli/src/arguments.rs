@@ -149,7 +149,13 @@ pub struct Invoke {
     /// The function
     pub name: String,
     /// The event: a file, - for standard input, or JSON text [default: {}]
-    #[arg(long, short, value_name = "FILE|-|JSON", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        short,
+        visible_alias = "payload",
+        value_name = "FILE|-|JSON",
+        allow_negative_numbers = true
+    )]
     pub event: Option<String>,
     /// Queue the event and do not wait for the result
     #[arg(long = "async")]
@@ -166,7 +172,7 @@ pub struct Invoke {
 
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// Only of this function
+    /// Only of this function; without it, each line begins with its function
     pub name: Option<String>,
     /// Go on printing what is logged from now on
     #[arg(long, short)]

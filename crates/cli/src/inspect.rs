@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::anyhow;
 use chrono::{DateTime, Local};
-use hikigane_api::paths;
+use hikigane_api::{named, paths};
 use serde_json::{Value, json};
 
 use crate::arguments::{Dlq, DlqCommand, Logs, Runs, RunsCommand, RunsList, Which};
@@ -19,9 +19,13 @@ const PAGE: usize = 1000;
 pub fn logs(arguments: &Logs) -> Result<(), Failure> {
     let server = Server::of(&arguments.client)?;
     let function: Vec<_> = arguments.name.iter().map(|name| ("function", name.clone())).collect();
+    // Where lines of several functions stand among each other, a person wants to know whose they are.
+    let names = arguments.name.is_none() && !arguments.client.json;
     // Listening comes first, so that nothing falls between the past and the future.
     let follow = if arguments.follow {
-        Some(server.stream(paths::LOGS, &function)?)
+        let mut query = function.clone();
+        query.push(("names", names.to_string()));
+        Some(server.stream(paths::LOGS, &query)?)
     } else {
         None
     };
@@ -32,7 +36,7 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
     }
     for run in runs.iter().rev() {
         let whole = server.get(&format!("{}/{}", paths::RUNS, run["id"]), &[])?;
-        print(&whole, arguments.client.json)?;
+        print(&whole, names, arguments.client.json)?;
     }
     let Some(follow) = follow else { return Ok(()) };
     for line in BufReader::new(follow).lines() {
@@ -49,10 +53,12 @@ pub fn logs(arguments: &Logs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(run: &Value, as_json: bool) -> Result<(), Failure> {
+fn print(run: &Value, names: bool, as_json: bool) -> Result<(), Failure> {
     let log = run["log"].as_str().unwrap_or_default();
     if as_json {
         output::line(json!({"id": run["id"], "requestId": run["requestId"], "function": run["function"], "log": log}))
+    } else if names {
+        output::print(&printable(&named(&field(&run["function"]), log)))
     } else {
         output::print(&printable(log))
     }
