@@ -100,7 +100,8 @@ fn look(code: &Spanned<String>, path: &Path, problems: &mut Problems) -> Option<
     }
 }
 
-fn warn_of_missing(named: &Spanned<String>, path: &Path, error: &std::io::Error, problems: &mut Problems) {
+/// Warns of a path that cannot be read, most likely since nothing is there.
+pub(crate) fn warn_of_missing(named: &Spanned<String>, path: &Path, error: &std::io::Error, problems: &mut Problems) {
     let why = match error.kind() {
         ErrorKind::NotFound => format!("there is no {}", quote(&named.value)),
         _ => format!("{} cannot be read: {error}", quote(&named.value)),

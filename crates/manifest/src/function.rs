@@ -50,7 +50,7 @@ pub(crate) fn configure(
     let env = variables::merge(&section.env, &defaults.env, problems);
     let allow = Allow::merge(section.allow.value(), defaults.allow.value(), base);
     if let Some(allow) = section.allow.value() {
-        check_allow(allow, problems);
+        check_allow(allow, base, problems);
     }
     let log_format = section.log_format.value().map(|format| format.0).unwrap_or_default();
     if let Some(level) = section.log_level.given().filter(|_| log_format == LogFormat::Text) {
@@ -113,7 +113,7 @@ pub(crate) fn configure(
 }
 
 /// Checks what stands in `defaults` once, and not again for each function that inherits it.
-pub(crate) fn check_defaults(defaults: &Defaults, problems: &mut Problems) {
+pub(crate) fn check_defaults(defaults: &Defaults, base: &Path, problems: &mut Problems) {
     if let Some(runtime) = defaults.runtime.given() {
         check_runtime(runtime, problems);
     }
@@ -121,7 +121,7 @@ pub(crate) fn check_defaults(defaults: &Defaults, problems: &mut Problems) {
         variables::check_names(env, problems);
     }
     if let Some(allow) = defaults.allow.value() {
-        check_allow(allow, problems);
+        check_allow(allow, base, problems);
     }
 }
 
@@ -248,7 +248,7 @@ impl Allow {
     }
 }
 
-fn check_allow(allow: &Allow, problems: &mut Problems) {
+fn check_allow(allow: &Allow, base: &Path, problems: &mut Problems) {
     let paths = [&allow.read, &allow.write]
         .into_iter()
         .filter_map(Setting::value)
@@ -262,6 +262,9 @@ fn check_allow(allow: &Allow, problems: &mut Problems) {
             problems
                 .error(path.span, format!("{} holds what is the function's own", quote(&path.value)))
                 .help("a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them");
+        } else if let Err(error) = code::absolute(base, &path.value).metadata() {
+            // An environment is given what is there when it starts.
+            code::warn_of_missing(path, &code::absolute(base, &path.value), &error, problems);
         }
     }
     for host in allow.net.value().into_iter().flat_map(|list| &list.0) {

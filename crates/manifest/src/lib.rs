@@ -270,7 +270,7 @@ fn assemble(
     let kinds = event::Kinds(plugins);
     let no_defaults = Defaults::default();
     let defaults = document.defaults.value().unwrap_or(&no_defaults);
-    function::check_defaults(defaults, problems);
+    function::check_defaults(defaults, &base, problems);
     let timezone = timezone(defaults, problems);
 
     let mut functions = Vec::new();

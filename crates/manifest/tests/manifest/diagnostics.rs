@@ -638,7 +638,9 @@ fn nothing_is_allowed_over_what_is_the_functions_own() {
         r#"
             4:20 error [/] `/` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
             4:23 error [/var] `/var` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+            4:29 warning [/opt/app] there is no `/opt/app` -> the path starts at the manifest's directory; it was looked for at `/opt/app`
             4:48 error [/tmp] `/tmp` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
+            4:54 warning [/tmp/shared] there is no `/tmp/shared` -> the path starts at the manifest's directory; it was looked for at `/tmp/shared`
             4:67 error [/var/task/] `/var/task/` holds what is the function's own -> a function has its code at /var/task, its layers at /opt and its own /tmp: name a directory beside or below them
         "#,
     );
