@@ -202,7 +202,7 @@ fn what_a_handler_leaves_behind_ends_its_own_invocation_or_only_the_environment(
     }
 }
 
-/// What the client has told by then stands, however the process ends.
+/// What the client has told by then stands when the function then ends the process.
 #[test]
 fn an_answer_by_callback_stands_when_the_process_ends_behind_it() {
     let code = "exports.handler = (event, context, callback) => new Function('context', 'callback', event.js)(context, callback);";
@@ -218,6 +218,67 @@ fn an_answer_by_callback_stands_when_the_process_ends_behind_it() {
         "context.callbackWaitsForEmptyEventLoop = false; setTimeout(() => { callback(null, 'x'); process.exit(0) }, 5)",
     ] {
         assert_eq!(call(&server, "f", &json!({ "js": js }).to_string()), "x", "{js}");
+    }
+    // Nor can it be taken back, or a failure be made up for.
+    let js = "process.on('exit', () => context.succeed('late')); setTimeout(() => { throw new Error('it') }, 2)";
+    assert_eq!(fails(&server, js).1, "it");
+}
+
+/// A callback, or a promise, of an invocation that ended when the event loop had drained.
+#[test]
+fn what_an_invocation_has_left_behind_does_not_answer_for_the_next_one() {
+    let code = "exports.handler = (event, context, callback) => new Function('context', 'callback', event.js)(context, callback);";
+    let settings = "handler: index.handler, runtime: nodejs22.x";
+    let (_project, callbacks) = serve(&[("f", settings, &[("index.js", code)])]);
+    let (_other, promises) = server(22);
+    let leaves_callback = "globalThis.old = { callback, context }";
+    let leaves_promise = "await new Promise((settle, refuse) => globalThis.old = { settle, refuse })";
+    for (server, before, js, expected) in [
+        (
+            &callbacks,
+            leaves_callback,
+            "old.callback('stale'); setTimeout(() => { throw new Error('mine') }, 5)",
+            Err("mine"),
+        ),
+        (
+            &callbacks,
+            leaves_callback,
+            "old.callback('stale'); setTimeout(() => process.exit(3), 5)",
+            Err("exit status 3"),
+        ),
+        (
+            &callbacks,
+            leaves_callback,
+            "process.on('exit', () => old.callback('stale')); context.succeed('mine'); process.exit(3)",
+            Ok("mine"),
+        ),
+        (
+            &callbacks,
+            leaves_callback,
+            "setTimeout(() => old.context.succeed('stale'), 2); callback(null, 'mine')",
+            Ok("mine"),
+        ),
+        (
+            &promises,
+            leaves_promise,
+            "await wait(2); old.refuse(new Error('stale')); process.nextTick(() => process.exit(4)); return 'mine'",
+            Ok("mine"),
+        ),
+        (
+            &promises,
+            leaves_promise,
+            "old.refuse(new Error('stale')); setTimeout(() => { throw new Error('mine') }, 3); await wait(30)",
+            Err("mine"),
+        ),
+    ] {
+        let event = |js: &str| json!({ "js": js }).to_string();
+        invoke_logged(server.endpoint(), "f", &event(before));
+        match expected {
+            Ok(value) => assert_eq!(call(server, "f", &event(js)), value, "{js}"),
+            Err(message) => assert!(fails(server, js).1.ends_with(message), "{js}"),
+        }
+        // Another environment for the next.
+        fails(server, "process.exit(1)");
     }
 }
 
@@ -251,6 +312,8 @@ fn immediates_run_with_the_invocation_that_left_them() {
         assert_eq!(answer.text(), "\"a\"");
         let (handled, second) = (log.find("\thandled"), log.find("\tsecond"));
         assert!(handled.is_some() && handled < second, "{node}: {log}");
+        let again = format!("{listen} setImmediate(function again() {{ setImmediate(again); throw 1 }}); return 'a'");
+        assert_eq!(call(&server, "f", &json!({ "js": again }).to_string()), "a");
     }
 }
 
@@ -401,6 +464,8 @@ fn a_handler_that_can_never_settle_is_told_at_once() {
     assert!(log.contains("\texit 9"), "{log}");
     let found = "let settle; process.on('beforeExit', () => settle('settled')); return await new Promise((done) => settle = done)";
     assert_eq!(call(&server, "f", &json!({ "js": found }).to_string()), "settled");
+    let third = "let n = 0; await new Promise((done) => process.on('beforeExit', () => ++n === 3 ? done() : setTimeout(() => {}, 1))); return n";
+    assert_eq!(call(&server, "f", &json!({ "js": third }).to_string()), 3);
 
     // Of code that never ends to load, V8 says where.
     let waits = [(

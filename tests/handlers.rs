@@ -237,6 +237,22 @@ fn the_trace_names_the_functions_own_lines() {
 }
 
 #[test]
+fn results_and_errors_that_are_too_large_are_told_and_hurt_nobody() {
+    let code = "let count = 0; exports.handler = async ({ size, throws }) => { count++; const text = 'x'.repeat(size); if (throws) { throw new Error(text); } return size ? text : count; };";
+    let (_project, server) = serve(&[("f", "handler: index.handler, memory: 512MB", &[("index.js", code)])]);
+    for (size, throws) in [(6_291_555, false), (30 << 20, false), (30 << 20, true)] {
+        let event = json!({"size": size, "throws": throws}).to_string();
+        let (kind, message) = error_of(&invoke(server.endpoint(), "f", &event));
+        assert_eq!(kind, "Function.ResponseSizeTooLarge", "{size}");
+        assert_eq!(
+            message,
+            "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
+        );
+    }
+    assert_eq!(call(&server, "f", r#"{"size":0}"#), 4, "the environment goes on");
+}
+
+#[test]
 fn results_that_are_no_json_are_errors_of_their_own() {
     let code = "export const handler = async (event) => eval(`(${event.js})`);";
     let (_project, server) = serve(&[(

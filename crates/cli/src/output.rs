@@ -66,9 +66,10 @@ pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", printable(&text.to_string()));
 }
 
-/// Text from a function, without the control characters that a terminal would obey.
+/// Text from a function, without the control characters that a terminal would obey, and without those that turn the direction of writing.
 pub fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
     text.chars()
-        .filter(|&c| c == '\n' || c == '\t' || !c.is_control())
+        .filter(|&c| c == '\n' || c == '\t' || !(c.is_control() || turns(c)))
         .collect()
 }

@@ -84,16 +84,26 @@ pub fn up(arguments: &Up, plugins: &[Arc<dyn TriggerPlugin>]) -> Result<(), Fail
     result.map_err(Failure::Error)
 }
 
-/// Has a line printed for each run that fails, and in a flood for those of some moments.
+/// Has a line printed for each run that fails, and in a flood for one of some.
 async fn tell_failures(mut failures: broadcast::Receiver<FailedRun>, lines: SyncSender<String>) {
+    let mut untold = 0;
     loop {
-        let text = match failures.recv().await {
-            Ok(failed) => failure_line(&failed, &Local::now()),
-            Err(RecvError::Lagged(more)) => format!("... and {more} more runs that failed"),
+        match failures.recv().await {
+            Ok(failed) => {
+                let mut text = failure_line(&failed, &Local::now());
+                if untold > 0 {
+                    text.push_str(&format!(" (and {untold} runs before it)"));
+                }
+                if lines.try_send(text).is_ok() {
+                    untold = 0;
+                } else {
+                    untold += 1;
+                }
+                tokio::time::sleep(BETWEEN_FAILURES).await;
+            }
+            Err(RecvError::Lagged(more)) => untold += more,
             Err(RecvError::Closed) => return,
-        };
-        let _ = lines.try_send(text);
-        tokio::time::sleep(BETWEEN_FAILURES).await;
+        }
     }
 }
 
@@ -101,24 +111,36 @@ async fn tell_failures(mut failures: broadcast::Receiver<FailedRun>, lines: Sync
 fn failure_line(failed: &FailedRun, now: &DateTime<Local>) -> String {
     let error: serde_json::Value = serde_json::from_slice(&failed.error).unwrap_or_default();
     let part = |name: &str| error[name].as_str().unwrap_or_default();
-    let message = part("errorMessage");
-    let (how, whole) = match failed.status {
-        RunStatus::Failed => ("failed", format!("{}: {message}", part("errorType"))),
+    let (kind, message) = (part("errorType"), part("errorMessage"));
+    let (how, parts) = match failed.status {
+        RunStatus::Failed => ("failed", [kind, message]),
+        RunStatus::Crashed if kind == "Runtime.OutOfMemory" => ("ran out of memory", ["", ""]),
+        // Lambda's own errors begin with `RequestId: <id> Error: `.
         other => {
             let how = if other == RunStatus::TimedOut {
                 "timed out"
             } else {
                 "crashed"
             };
-            // Lambda's own errors begin with `RequestId: <id> Error: `.
-            let plain = message.split_once(" Error: ").map_or(message, |(_, plain)| plain);
-            (how, plain.to_owned())
+            (
+                how,
+                ["", message.split_once(" Error: ").map_or(message, |(_, plain)| plain)],
+            )
         }
     };
-    let first = whole.lines().next().unwrap_or_default();
-    let mut text: String = first.chars().take(ERROR_SHOWN).collect();
-    if text.len() < whole.len() {
-        text.push_str(" ...");
+    let mut text = String::new();
+    for part in parts {
+        let whole = part.trim();
+        let first = whole.lines().next().unwrap_or_default();
+        let shown: String = first.chars().take(ERROR_SHOWN).collect();
+        if shown.is_empty() {
+            continue;
+        }
+        text.push_str(": ");
+        text.push_str(&shown);
+        if shown.len() < whole.len() {
+            text.push_str(" ...");
+        }
     }
     let then = match failed.then {
         Then::Told => String::new(),
@@ -129,7 +151,7 @@ fn failure_line(failed: &FailedRun, now: &DateTime<Local>) -> String {
         ),
         Then::GivenUp => format!(" (attempt {}, the last: now a dead letter)", failed.attempt),
     };
-    format!("{}  {} {how}: {text}{then}", now.format("%H:%M:%S"), failed.function)
+    format!("{}  {} {how}{text}{then}", now.format("%H:%M:%S"), failed.function)
 }
 
 /// Takes all the descriptors that this process may have: shells begin programs with 1,024, for the sake of those that still use `select`, and

@@ -8,15 +8,17 @@ pub(crate) fn returned(payload: Bytes) -> Outcome {
     if payload.len() <= limits::RESPONSE_PAYLOAD {
         return Outcome::Returned(payload);
     }
+    failed(too_large())
+}
+
+/// Lambda's error JSON for an answer that is too large.
+pub fn too_large() -> Bytes {
     let message = format!(
         "Response payload size exceeded maximum allowed payload size ({} bytes).",
         limits::RESPONSE_PAYLOAD
     );
-    let json = serde_json::json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}).to_string();
-    Outcome::Failed(FunctionError {
-        error_type: "Function.ResponseSizeTooLarge".into(),
-        json: json.into(),
-    })
+    let json = serde_json::json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message});
+    json.to_string().into()
 }
 
 /// A worker's error JSON as an outcome.

@@ -132,6 +132,11 @@ pub enum FromWorker {
         /// The invocation's.
         nonce: u64,
     },
+    /// The function ends the worker, without an answer.
+    Leaving {
+        /// Most memory held so far, KiB.
+        max_rss_kib: u32,
+    },
     /// The function needed more memory than it has. The worker ends.
     OutOfMemory,
     /// What a debugger is told.
@@ -198,6 +203,7 @@ const BORN: u8 = 24;
 const BEGUN: u8 = 25;
 const CHUNK: u8 = 26;
 const INSPECTED: u8 = 27;
+const LEAVING: u8 = 28;
 
 /// The bytes of [`FromWorker::OutOfMemory`], for a place where nothing may be allocated.
 pub const OUT_OF_MEMORY_FRAME: [u8; 5] = [1, 0, 0, 0, OUT_OF_MEMORY];
@@ -338,6 +344,7 @@ impl FromWorker {
             Self::Born { pid } => put(out, BORN, |out| out.put_u32_le(*pid)),
             Self::Ready => put(out, READY, |_| ()),
             Self::Loaded { max_rss_kib } => put(out, LOADED, |out| out.put_u32_le(*max_rss_kib)),
+            Self::Leaving { max_rss_kib } => put(out, LEAVING, |out| out.put_u32_le(*max_rss_kib)),
             Self::LoadFailed { max_rss_kib, error } => put(out, LOAD_FAILED, |out| {
                 out.put_u32_le(*max_rss_kib);
                 out.put_slice(error);
@@ -388,6 +395,9 @@ impl FromWorker {
             LOAD_FAILED => Self::LoadFailed {
                 max_rss_kib: rss(&mut body)?,
                 error: body,
+            },
+            LEAVING => Self::Leaving {
+                max_rss_kib: rss(&mut body)?,
             },
             LOG => Self::Log(body),
             BEGUN => {
@@ -472,6 +482,7 @@ mod tests {
             Just(FromWorker::OutOfMemory),
             any::<u32>().prop_map(|max_rss_kib| FromWorker::Loaded { max_rss_kib }),
             (any::<u32>(), bytes()).prop_map(|(max_rss_kib, error)| FromWorker::LoadFailed { max_rss_kib, error }),
+            any::<u32>().prop_map(|max_rss_kib| FromWorker::Leaving { max_rss_kib }),
             bytes().prop_map(FromWorker::Log),
             any::<u64>().prop_map(|nonce| FromWorker::Dropped { nonce }),
             (any::<u64>(), ".*").prop_map(|(nonce, content_type)| FromWorker::Begun { nonce, content_type }),

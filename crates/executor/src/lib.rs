@@ -18,6 +18,7 @@ mod spec;
 mod tickets;
 mod worker;
 
+pub use answer::too_large;
 pub use environment::{Environment, Executor, Finished, Reuse, StartError, Started};
 pub use inspector::{Debugger, Inspector, Target};
 pub use log::{LiveLog, LogSink, PlatformLog};

@@ -81,17 +81,17 @@ struct Pending {
 }
 
 impl Pending {
-    /// `ran`: what the worker says of it; else, the most memory that the worker is known to have held, KiB.
-    fn finish(self, outcome: Outcome, ran: Result<Ran, u32>, reuse: Reuse) {
+    /// `ran`: what the worker says of it. `max_rss_kib`: the most memory that it is known to have held.
+    fn finish(self, outcome: Outcome, ran: Option<Ran>, max_rss_kib: u32, reuse: Reuse) {
         let duration = match ran {
-            Ok(ran) => Duration::from_micros(ran.micros),
-            Err(_) => self.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
+            Some(ran) => Duration::from_micros(ran.micros),
+            None => self.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
         };
         let finished = Finished {
             outcome,
             duration,
-            waited: ran.map_or(true, |ran| ran.waited),
-            max_memory_mb: mebibytes(ran.map_or_else(|kib| kib, |ran| ran.max_rss_kib)),
+            waited: ran.is_none_or(|ran| ran.waited),
+            max_memory_mb: mebibytes(max_rss_kib),
             reuse,
         };
         // The caller may have gone.
@@ -99,7 +99,7 @@ impl Pending {
     }
 
     fn give_back(self) {
-        self.finish(Outcome::Crashed(CrashReason::Signal(9)), Err(0), Reuse::NotStarted);
+        self.finish(Outcome::Crashed(CrashReason::Signal(9)), None, 0, Reuse::NotStarted);
     }
 }
 
@@ -309,7 +309,7 @@ impl Link {
         }
         drop(state);
         if let Some(first) = first {
-            first.finish(outcome, Ok(ran), reuse);
+            first.finish(outcome, Some(ran), ran.max_rss_kib, reuse);
         }
         Ok(())
     }
@@ -448,7 +448,7 @@ async fn drive(worker: Worker, link: Arc<Link>, memory_mb: u32) {
             End::TimedOut if place == 0 => Outcome::TimedOut(pending.timeout),
             _ => Outcome::Crashed(reason.clone()),
         };
-        pending.finish(outcome, Err(max_rss_kib), Reuse::Dirty);
+        pending.finish(outcome, None, max_rss_kib, Reuse::Dirty);
     }
 }
 
@@ -479,6 +479,10 @@ async fn heard(link: &Link, buffer: &mut bytes::BytesMut, inspected: Option<&Ins
                 return Err(End::Retired);
             }
             FromWorker::Dropped { nonce } => link.dropped(nonce),
+            FromWorker::Leaving { max_rss_kib } => {
+                link.lock().max_rss_kib = max_rss_kib;
+                Ok(())
+            }
             FromWorker::OutOfMemory => return Err(End::OutOfMemory),
             FromWorker::Inspect { session, message } => match inspected {
                 Some(inspected) => {

@@ -274,8 +274,10 @@ impl Shared {
             return Err(function(Outcome::Crashed(worker.process.end().await), 0));
         }
         let mut deadline = begun + limit;
+        let mut held = 0;
         loop {
             match worker.next(&mut deadline).await {
+                Ok(Some(FromWorker::Leaving { max_rss_kib })) => held = max_rss_kib,
                 Err(TooLate) => return Err(Initialised::TooSlow),
                 Ok(Some(FromWorker::Log(text))) => logs.line(&String::from_utf8_lossy(&text)),
                 Ok(Some(FromWorker::Loaded { max_rss_kib })) => {
@@ -293,7 +295,7 @@ impl Shared {
                         spec.config.memory_mb * 1024,
                     ));
                 }
-                Ok(_) => return Err(function(Outcome::Crashed(worker.process.end().await), 0)),
+                Ok(_) => return Err(function(Outcome::Crashed(worker.process.end().await), held)),
             }
         }
     }

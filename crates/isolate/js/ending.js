@@ -6,26 +6,32 @@ import { core, primordials } from "ext:core/mod.js";
 import { environment, isModern } from "ext:runtime/environment.js";
 import { isError } from "ext:runtime/foreign.js";
 import { uncaughtException, unhandledRejection } from "ext:runtime/report.js";
-import { op_exit, op_print_line, op_set_exit_code, op_tell_end } from "ext:core/ops";
+import { op_exit, op_print_line, op_set_exit_code, op_tell_end, op_tell_leave } from "ext:core/ops";
 
 const { Error, Number, ObjectDefineProperties, String } = primordials;
 
 const loadUtil = core.createLazyLoader("node:util");
 
-/** What the invocation that runs has come to, or the loading, where it stands even if the process ends: `{ returned, told }`. */
+/** Stands for the invocation that runs. What an earlier one has left behind still holds that one's. */
+let current;
+/** What it has come to, or the loading, where it stands even if the function then ends the process: `{ returned, told }`. */
 let outcome;
 
-/** Nothing has come of it yet. */
+/** An invocation begins, or the loading. */
 export function begin() {
   outcome = undefined;
+  current = { __proto__: null };
+  return current;
 }
 
+export const isCurrent = (invocation) => invocation === current;
+
 /**
- * It has come to this: JSON text, or the last bytes of a stream. Version 3 of the client has told it by then; version 4 tells it when ticks
- * and immediates have run, so there it does not stand yet.
+ * An invocation has come to this: JSON text, or the last bytes of a stream. The first counts. Version 3 of the client has told it by then;
+ * version 4 tells it when ticks and immediates have run, so there it does not stand yet.
  */
-export function comeTo(returned, told) {
-  if (!isModern()) {
+export function comeTo(invocation, returned, told) {
+  if (!isModern() && isCurrent(invocation) && outcome === undefined) {
     outcome = { __proto__: null, returned, told };
   }
 }
@@ -171,7 +177,9 @@ export function leaveDrained() {
 
 /** Ends the process without a further word to the function. */
 function end(code) {
-  if (outcome !== undefined) {
+  if (outcome === undefined) {
+    op_tell_leave();
+  } else {
     const { returned, told } = outcome;
     op_tell_end(returned, typeof told === "string" ? core.encode(told) : told);
   }

@@ -115,9 +115,9 @@ async function loadUserModule(directory, name) {
   const start = StringPrototypeStartsWith(directory, "/") ? directory : `${root}/${directory}`;
   try {
     const path = `${start}${name}`;
-    if (file !== null && directory === "" && StringPrototypeStartsWith(file, `${name}.`)) {
+    if (file !== null && (directory === "" || directory === "./") && StringPrototypeStartsWith(file, `${name}.`)) {
       if (op_kind_of_file(`${root}/${file}`) !== FILE) {
-        throw missing(name);
+        throw missing(file);
       }
       return await loadFile(`${root}/${file}`, StringPrototypeSlice(file, StringPrototypeLastIndexOf(file, ".")));
     }

@@ -2,7 +2,7 @@
 // how its end is told.
 
 import { core, primordials } from "ext:core/mod.js";
-import { begin, comeTo, installListeners, leaveDrained, onException, removeListeners, takeCaught } from "ext:runtime/ending.js";
+import { begin, comeTo, installListeners, isCurrent, leaveDrained, onException, removeListeners, takeCaught } from "ext:runtime/ending.js";
 import { environment, isModern } from "ext:runtime/environment.js";
 import { read } from "ext:runtime/foreign.js";
 import { findHandler, forgetModules } from "ext:runtime/handler.js";
@@ -26,6 +26,8 @@ let shownTrace = "";
 let onDrained;
 /** Whether its listeners know that it has drained. */
 let beforeExit = false;
+/** As many immediates of one invocation may throw, into a listener, without those behind them having to wait for its event loop. */
+const MOST_ROUNDS = 100;
 /** Whether a debugger has been waited for, which stops at the handler. */
 let stops = false;
 
@@ -121,7 +123,7 @@ function becomeNode(process, settings) {
 function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
   environment.requestId = id;
   environment.tenantId = tenant;
-  begin();
+  const invocation = begin();
   onDrained = undefined;
   beforeExit = false;
   if (trace !== shownTrace) {
@@ -152,10 +154,10 @@ function invoke(payload, id, arn, deadline, clientContext, trace, tenant) {
       return context;
     };
     if (target.streaming) {
-      return stream(event, describe(isModern() ? {} : { callbackWaitsForEmptyEventLoop: true }));
+      return stream(invocation, event, describe(isModern() ? {} : { callbackWaitsForEmptyEventLoop: true }));
     }
     if (!isModern()) {
-      return withCallback(event, describe);
+      return withCallback(invocation, event, describe);
     }
     const context = describe({});
     stopAtHandler();
@@ -254,30 +256,37 @@ function settle(returned) {
  * The handler may answer by a promise, through the callback, whose answer waits for the event loop to drain, or through the context, at
  * once. The first of these counts.
  */
-function withCallback(event, describe) {
+function withCallback(invocation, event, describe) {
   return new Promise((resolve, reject) => {
     let finished = false;
     let answered = false;
+    /** Nothing can be said of it any more. */
+    const isOver = () => answered || !isCurrent(invocation);
     const fail = (error) => {
-      answered = true;
-      const json = invokeError(error);
-      comeTo(false, json);
-      reject(json);
-    };
-    const succeed = (value) => {
-      if (answered) {
-        complain("Invocation has already been reported as done. Cannot call complete more than once per invocation.");
+      if (isOver()) {
         return;
       }
       answered = true;
+      const json = invokeError(error);
+      comeTo(invocation, false, json);
+      reject(json);
+    };
+    const succeed = (value) => {
+      if (isOver()) {
+        complain("Invocation has already been reported as done. Cannot call complete more than once per invocation.");
+        return;
+      }
       const json = resultJson(value);
-      comeTo(true, json);
+      answered = true;
+      comeTo(invocation, true, json);
       resolve(json);
     };
     /** Only the first of all these functions does anything. What throws has not been called. */
     const first = (call) => (error, value) => {
       if (!finished) {
-        onDrained = undefined;
+        if (!isOver()) {
+          onDrained = undefined;
+        }
         call(error, value);
         finished = true;
       }
@@ -293,7 +302,7 @@ function withCallback(event, describe) {
     const callback = first((error, value) => {
       if (error !== undefined && error !== null) {
         fail(error);
-      } else if (context.callbackWaitsForEmptyEventLoop) {
+      } else if (context.callbackWaitsForEmptyEventLoop && !isOver()) {
         onDrained = () => {
           try {
             succeed(value);
@@ -331,7 +340,7 @@ function withCallback(event, describe) {
 // --- Streaming --------------------------------------------------------------------------------------------------------
 
 /** Runs a streaming handler. Gives a promise of the bytes that it wrote and that have not left already. */
-function stream(event, context) {
+function stream(invocation, event, context) {
   const { stream: responseStream, ended, abandon } = answerStream(target.highWaterMark);
   return new Promise((resolve, reject) => {
     let over = false;
@@ -339,7 +348,7 @@ function stream(event, context) {
       if (!over) {
         over = true;
         const json = invokeError(error);
-        comeTo(false, json);
+        comeTo(invocation, false, json);
         abandon(() => reject(json));
       }
     };
@@ -354,7 +363,7 @@ function stream(event, context) {
     const end = () => {
       if (returned && written !== undefined && !over) {
         over = true;
-        comeTo(true, written);
+        comeTo(invocation, true, written);
         resolve(written);
       }
     };
@@ -397,15 +406,18 @@ function runTicks() {
 
 /** Runs immediates: the client calls handlers, and asks for the next event, in the phase before theirs. */
 function runImmediates() {
-  do {
+  // Those behind one that has thrown wait for another call, in which they may make others that throw.
+  for (let round = 0; round < MOST_ROUNDS; round++) {
     takeCaught();
     try {
       core.runImmediateCallbacks();
     } catch (error) {
       onException(error);
     }
-    // Those behind one that has thrown wait for another call.
-  } while (takeCaught());
+    if (!takeCaught()) {
+      break;
+    }
+  }
   runTicks();
 }
 
@@ -415,13 +427,16 @@ function rest() {
   runImmediates();
 }
 
-/** Nothing is left that could settle what is waited for. Without `onDrained`, it has then ended, as its Node.js ends. */
-function drained() {
+/**
+ * Nothing is left that could settle what is waited for. Without `onDrained`, it has then ended, as its Node.js ends. `waited`: the event loop
+ * has had something to wait for since this was called before.
+ */
+function drained(waited) {
   const end = onDrained;
   onDrained = undefined;
   if (end !== undefined) {
     end();
-  } else if (beforeExit) {
+  } else if (beforeExit && !waited) {
     leaveDrained();
   }
   beforeExit = true;

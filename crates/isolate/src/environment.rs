@@ -285,9 +285,11 @@ impl JsEnvironment {
             if let Some(end) = self.look(&promise) {
                 return end;
             }
+            let mut waited = false;
             let turned = std::future::poll_fn(|cx| {
                 self.run_tasks();
                 let polled = self.runtime.poll_event_loop(cx, PollEventLoopOptions::default());
+                waited |= polled.is_pending();
                 match self.look(&promise) {
                     Some(end) => Poll::Ready(Ok(Some(end))),
                     None => polled.map_ok(|()| None),
@@ -298,7 +300,9 @@ impl JsEnvironment {
                 Ok(Some(end)) => return end,
                 Ok(None) if self.run_tasks() => {}
                 Ok(None) => {
-                    self.call(&self.entry.drained.clone(), |_, _| ());
+                    self.call(&self.entry.drained.clone(), |scope, arguments| {
+                        arguments.push(v8::Boolean::new(scope, waited).into());
+                    });
                 }
                 Err(error) => {
                     let json = match error.into_kind() {

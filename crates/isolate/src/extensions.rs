@@ -68,6 +68,7 @@ extension!(
         op_processors,
         op_stop_at_handler,
         op_tell_end,
+        op_tell_leave,
         op_on_listener_exception,
         op_bootstrap_color_depth,
         op_bootstrap_unstable_args,
@@ -128,6 +129,8 @@ pub trait Outlet {
     fn room(self: Rc<Self>) -> LocalBoxFuture<'static, bool>;
     /// The process is about to end: what the invocation that runs has returned, or Lambda's error JSON.
     fn tell_end(&self, returned: bool, told: &[u8]);
+    /// The process is about to end, and has nothing to say.
+    fn tell_leave(&self);
 }
 
 /// Where answers go that do not wait for the end of the handler.
@@ -226,6 +229,13 @@ fn op_stop_at_handler(state: Rc<RefCell<OpState>>) {
 fn op_tell_end(state: &mut OpState, returned: bool, #[buffer] told: &[u8]) {
     if let Some(outlet) = outlet(state) {
         outlet.tell_end(returned, told);
+    }
+}
+
+#[op2(fast)]
+fn op_tell_leave(state: &mut OpState) {
+    if let Some(outlet) = outlet(state) {
+        outlet.tell_leave();
     }
 }
 

@@ -16,8 +16,9 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use deno_core::futures::FutureExt;
 use deno_core::futures::future::LocalBoxFuture;
-use hikigane_executor::WINDOW;
 use hikigane_executor::frames::{FromWorker, InvokeFrame, Ran, ToWorker, put_chunk};
+use hikigane_executor::{WINDOW, too_large};
+use hikigane_model::limits;
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -159,9 +160,26 @@ impl Invocation {
             max_rss_kib: memory::max_rss_kib(),
         };
         match result {
-            Ok(payload) => FromWorker::Returned { run, payload },
-            Err(Failure { json: error, reusable }) => FromWorker::Failed { run, reusable, error },
+            // What is too large is refused anyhow, but a frame has a limit of its own.
+            Ok(payload) => FromWorker::Returned {
+                run,
+                payload: payload.slice(..payload.len().min(limits::RESPONSE_PAYLOAD + 1)),
+            },
+            Err(Failure { json, reusable }) => FromWorker::Failed {
+                run,
+                reusable,
+                error: bounded(json),
+            },
         }
+    }
+}
+
+/// Error JSON that fits into a frame and into an answer.
+pub fn bounded(json: Bytes) -> Bytes {
+    if json.len() > limits::RESPONSE_PAYLOAD {
+        too_large()
+    } else {
+        json
     }
 }
 
@@ -386,7 +404,7 @@ impl Outlet for Link {
         let frame = match self.state.replace(State::Waits) {
             State::Loads => FromWorker::LoadFailed {
                 max_rss_kib: memory::max_rss_kib(),
-                error: told,
+                error: bounded(told),
             },
             State::Runs(invocation) if returned => invocation.told(Ok(told)),
             State::Runs(invocation) => invocation.told(Err(Failure {
@@ -396,5 +414,10 @@ impl Outlet for Link {
             State::Waits => return,
         };
         self.tell(|out| frame.encode(out));
+    }
+
+    fn tell_leave(&self) {
+        let max_rss_kib = memory::max_rss_kib();
+        self.tell(|out| FromWorker::Leaving { max_rss_kib }.encode(out));
     }
 }

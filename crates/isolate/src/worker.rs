@@ -71,6 +71,7 @@ pub fn live(
     };
     let max_rss_kib = memory::max_rss_kib();
     if let Err(Failure { json: error, .. }) = loaded {
+        let error = link::bounded(error);
         return link.send(&FromWorker::LoadFailed { max_rss_kib, error });
     }
     link.loaded()?;
