@@ -219,7 +219,15 @@ fn an_answer_by_callback_stands_when_the_process_ends_behind_it() {
     ] {
         assert_eq!(call(&server, "f", &json!({ "js": js }).to_string()), "x", "{js}");
     }
+    // A function may have no use for `process`.
+    for js in [
+        "delete globalThis.process; globalThis.kept = 'x'; callback(null, 'x')",
+        "callback(null, globalThis.kept)",
+    ] {
+        assert_eq!(call(&server, "f", &json!({ "js": js }).to_string()), "x", "{js}");
+    }
     // Nor can it be taken back, or a failure be made up for.
+    fails(&server, "setTimeout(() => { throw new Error('a new environment') })");
     let js = "process.on('exit', () => context.succeed('late')); setTimeout(() => { throw new Error('it') }, 2)";
     assert_eq!(fails(&server, js).1, "it");
 }

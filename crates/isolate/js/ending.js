@@ -164,7 +164,16 @@ export function leave(code, failure) {
   end(last);
 }
 
-/** The event loop has drained: Node.js ends, unless somebody still finds something to do. */
+/** The event loop has drained: whoever listens may still find something to do. */
+export function tellDrained() {
+  try {
+    process.emit("beforeExit", process.exitCode ?? 0);
+  } catch (error) {
+    onException(error);
+  }
+}
+
+/** Nobody has: Node.js ends. */
 export function leaveDrained() {
   let code = 0;
   try {

@@ -2,7 +2,7 @@
 // how its end is told.
 
 import { core, primordials } from "ext:core/mod.js";
-import { begin, comeTo, installListeners, isCurrent, leaveDrained, onException, removeListeners, takeCaught } from "ext:runtime/ending.js";
+import { begin, comeTo, installListeners, isCurrent, leaveDrained, onException, removeListeners, takeCaught, tellDrained } from "ext:runtime/ending.js";
 import { environment, isModern } from "ext:runtime/environment.js";
 import { read } from "ext:runtime/foreign.js";
 import { findHandler, forgetModules } from "ext:runtime/handler.js";
@@ -440,11 +440,7 @@ function drained(waited) {
     leaveDrained();
   }
   beforeExit = true;
-  try {
-    globalThis.process.emit("beforeExit", globalThis.process.exitCode ?? 0);
-  } catch (error) {
-    onException(error);
-  }
+  tellDrained();
 }
 
 /** What version 3 of the client says of an async handler that has not ended when the event loop has drained. */
