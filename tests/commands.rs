@@ -314,10 +314,12 @@ fn logs_of_past_runs_are_printed_oldest_first() {
 
 #[test]
 fn logs_are_followed_while_the_function_still_runs() {
+    let bits = "exports.handler = async () => { for (const bit of ['a', 'b', 'c']) process.stdout.write(bit); };";
     let code = "export const handler = async (event) => { console.log('begun', event.n); await new Promise((done) => setTimeout(done, 50000)); };";
     let (_project, server) = serve(&[
         ("slow", "handler: index.handler, timeout: 60s", &[("index.mjs", code)]),
         ("echo", "handler: index.handler", &[("index.mjs", ECHO)]),
+        ("bits", "handler: index.handler", &[("index.js", bits)]),
     ]);
     let follow = |arguments: &[&str]| {
         let mut child = command(&[&["logs", "-f", "--endpoint", server.endpoint()], arguments].concat())
@@ -343,7 +345,26 @@ fn logs_are_followed_while_the_function_still_runs() {
         .filter(|line| !line.starts_with("echo | ") && !line.starts_with("slow | "));
     assert_eq!(ends.count(), 0, "{text}");
     assert_eq!(server.queued(), 1, "the function still runs");
-    drop(follower);
+    // What is written without a line end is a line all the same, as it is in the history.
+    invoke(server.endpoint(), "bits", "{}");
+    wait_for("its run", || (server.runs("?function=bits").len() == 1).then_some(()));
+    let (follower_of_one, mut of_one) = follow(&["bits"]);
+    let mut past = String::new();
+    while !past.contains("REPORT") {
+        assert!(of_one.read_line(&mut past).unwrap() > 0, "{past}");
+    }
+    invoke(server.endpoint(), "bits", "{}");
+    for (output, expected) in [
+        (&mut output, "\nbits | a\nbits | b\nbits | c\n"),
+        (&mut of_one, "\na\nb\nc\n"),
+    ] {
+        let mut text = String::new();
+        while !text.contains(expected) {
+            assert!(output.read_line(&mut text).unwrap() > 0, "{text}");
+            assert!(text.matches("REPORT").count() < 3, "{text}");
+        }
+    }
+    drop((follower, follower_of_one));
     assert_eq!(
         invoke(server.endpoint(), "echo", "{}").status,
         200,

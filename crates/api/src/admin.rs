@@ -202,6 +202,8 @@ async fn logs(
             let text = match line {
                 Ok(line) if wanted.as_ref().is_some_and(|wanted| *wanted != line.function) => continue,
                 Ok(line) if names => named(line.function.as_str(), &line.text),
+                // As in the history, what is written at once is a line at least.
+                Ok(line) if !line.text.ends_with('\n') => line.text + "\n",
                 Ok(line) => line.text,
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
                     format!("[hikigane] {missed} pieces of log passed while this client was slow\n")
@@ -219,8 +221,7 @@ async fn logs(
 
 /// Each line of a log behind the name of its function.
 pub fn named(function: &str, log: &str) -> String {
-    let lines = log.split_inclusive('\n');
-    lines.map(|line| format!("{function} | {line}")).collect()
+    log.lines().map(|line| format!("{function} | {line}\n")).collect()
 }
 
 /// The channel of log text as the frames of a body.
